@@ -1,0 +1,180 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/mtor-dev/mtor/transport/address"
+)
+
+// Validate checks what can be checked without touching the disk or the
+// network. It returns the first error, an [*Error].
+func (c Tracker) Validate() error {
+	if err := checkOwn("addr", c.Addr); err != nil {
+		return err
+	}
+	switch n := len(c.Peers); {
+	case n == 0:
+		return errorf("peers", "is missing: give the other tracker's ip:port")
+	case n > MaxPeers:
+		return errorf("peers", "%d trackers: at most %d are kept in step", n, MaxPeers)
+	}
+	if err := checkOthers("peers", c.Peers, c.Addr, "this tracker itself"); err != nil {
+		return err
+	}
+	if err := checkPath("seederlist_file", c.SeederlistFile); err != nil {
+		return err
+	}
+	if c.SeederlistFile == LogStderr {
+		return errorf("seederlist_file", "- is not a file: the seeder list must outlive the tracker, so name a file")
+	}
+	if err := checkPath("log_file", c.LogFile); err != nil {
+		return err
+	}
+	if filepath.Clean(c.LogFile) == filepath.Clean(c.SeederlistFile) {
+		return errorf("log_file", "%q is the seederlist file too: give each its own file", c.LogFile)
+	}
+	if err := checkCommon(c.LogLevel, c.Transport); err != nil {
+		return err
+	}
+	if c.Lease < MinLease || c.Lease > MaxLease {
+		return errorf("lease", "%v is out of bounds: want %v to %v", c.Lease, MinLease, MaxLease)
+	}
+	return nil
+}
+
+// Validate checks what can be checked without touching the disk or the
+// network. It returns the first error, an [*Error].
+func (c Client) Validate() error {
+	if err := checkOwn("addr", c.Addr); err != nil {
+		return err
+	}
+	switch n := len(c.Trackers); {
+	case n == 0:
+		return errorf("trackers", "is missing: give the ip:port of %d trackers", ClientTrackers)
+	case n != ClientTrackers:
+		return errorf("trackers", "%d given: want %d", n, ClientTrackers)
+	}
+	if err := checkOthers("trackers", c.Trackers, c.Addr, "this client itself"); err != nil {
+		return err
+	}
+	if err := checkPath("log_file", c.LogFile); err != nil {
+		return err
+	}
+	if err := checkCommon(c.LogLevel, c.Transport); err != nil {
+		return err
+	}
+	if own, err := netip.ParseAddrPort(c.Addr); err == nil && own.Port() == 0 && c.State == "" {
+		return errorf("state", "is missing: with port 0 the client has no lasting address to name its state folder after, so give one")
+	}
+	return checkNoNUL("state", c.State)
+}
+
+func checkCommon(level, transport string) error {
+	if _, err := Level(level); err != nil {
+		return err
+	}
+	if Schemes(transport) == nil {
+		return errorf("transport", "%q is unknown: want %s, %s or %s", transport, TransportAuto, TransportTCP, TransportQUIC)
+	}
+	return nil
+}
+
+// checkOwn checks an address to bind: it must be an IP of this machine, since
+// a name may stand for several and peers are told the IP.
+func checkOwn(key, s string) error {
+	if s == "" {
+		return errorf(key, "is missing: give ip:port, such as 127.0.0.1:7000")
+	}
+	if strings.Contains(s, "://") {
+		return errorf(key, "%q has a scheme: want ip:port alone, TCP and QUIC are both listened on", s)
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return errorf(key, "%q is not ip:port (an IPv6 address goes in brackets: [::1]:7000)", s)
+	}
+	if host == "" {
+		return errorf(key, "%q lacks the IP: want one of this machine, or 0.0.0.0 or [::] for all", s)
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return errorf(key, "%q is not an IP address: want one of this machine, such as 127.0.0.1; a host name is not taken here", host)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || port != strconv.FormatUint(n, 10) {
+		return errorf(key, "port %q is not a number from 0 to 65535", port)
+	}
+	if ip.Is4In6() {
+		return errorf(key, "%q is an IPv4 address in IPv6 form: write %s", host, ip.Unmap())
+	}
+	if ip.IsMulticast() {
+		return errorf(key, "%q is a multicast address: want one of this machine", host)
+	}
+	return nil
+}
+
+// checkOthers checks addresses to dial: each must be reachable in principle,
+// none twice, none the role's own.
+func checkOthers(key string, list []string, own, self string) error {
+	seen := make(map[string]int, len(list))
+	for i, s := range list {
+		item := fmt.Sprintf("%s[%d]", key, i)
+		if s == "" {
+			return errorf(item, "is empty: give ip:port")
+		}
+		a, err := address.Parse(s)
+		if err != nil {
+			return errorf(item, "%q: %v", s, err)
+		}
+		if a.Port == 0 {
+			return errorf(item, "%q: port 0 cannot be dialled: give the port it listens on", s)
+		}
+		if ip, err := netip.ParseAddr(a.Host); err == nil && ip.IsUnspecified() {
+			return errorf(item, "%q: %s stands for every address and cannot be dialled: give one it is reached at", s, ip)
+		}
+		p := place(a)
+		if p == ownPlace(own) {
+			return errorf(item, "%q is the address of %s", s, self)
+		}
+		if j, dup := seen[p]; dup {
+			return errorf(item, "%q is the same as %s[%d]: give two different ones", s, key, j)
+		}
+		seen[p] = i
+	}
+	return nil
+}
+
+// place is the same text for every way to write one host and port. The scheme
+// is left out: TCP and QUIC share a port number and a listener.
+func place(a address.Address) string {
+	if ip, err := netip.ParseAddr(a.Host); err == nil {
+		return netip.AddrPortFrom(ip.Unmap(), a.Port).String()
+	}
+	a.Scheme, a.Host = "", strings.ToLower(strings.TrimSuffix(a.Host, "."))
+	return a.String()
+}
+
+func ownPlace(own string) string {
+	a, err := netip.ParseAddrPort(own)
+	if err != nil {
+		return ""
+	}
+	return a.String()
+}
+
+func checkPath(key, path string) error {
+	if path == "" {
+		return errorf(key, "is missing: give a file's path")
+	}
+	return checkNoNUL(key, path)
+}
+
+func checkNoNUL(key, path string) error {
+	if strings.ContainsRune(path, 0) {
+		return errorf(key, "holds a NUL byte")
+	}
+	return nil
+}

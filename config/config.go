@@ -1,0 +1,116 @@
+// Package config owns what a user can set: one typed struct for each role,
+// the defaults, where a value comes from (the command line, then MTOR_* in the
+// environment, then the default) and the checks. A check's error names the key
+// and says how to mend it.
+//
+// The key of a setting is its mapstructure tag; its environment variable is
+// [EnvName] of the key.
+package config
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// The transports that may be dialled. Both are always listened on.
+const (
+	TransportAuto = "auto" // every transport, as the address says
+	TransportTCP  = "tcp"
+	TransportQUIC = "quic"
+)
+
+// Bounds of a lease. Below a second, renewals cost more than they tell; above
+// a day, a machine that is gone stays listed for longer than anyone waits.
+const (
+	MinLease     = time.Second
+	MaxLease     = 24 * time.Hour
+	DefaultLease = 2 * time.Minute
+)
+
+// MaxPeers bounds the other trackers that one tracker keeps in step with: a
+// full mesh grows with the square of its members.
+const MaxPeers = 8
+
+// ClientTrackers is how many trackers a client has: as many as a .mtorrent
+// names.
+const ClientTrackers = 2
+
+// LogStderr as log file means standard error.
+const LogStderr = "-"
+
+// Tracker is what can be set for a tracker.
+type Tracker struct {
+	// Addr is ip:port to listen on, TCP and UDP; port 0 picks a free one.
+	Addr string `mapstructure:"addr"`
+	// Peers are the other trackers to keep in step with, 1 to MaxPeers.
+	Peers []string `mapstructure:"peers"`
+	// SeederlistFile is the file of rows; it is made when it is missing.
+	SeederlistFile string `mapstructure:"seederlist_file"`
+	// LogFile is appended to; LogStderr means standard error.
+	LogFile string `mapstructure:"log_file"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `mapstructure:"log_level"`
+	// Transport is which one to dial the other trackers over.
+	Transport string `mapstructure:"transport"`
+	// Lease is how long a client stays listed that does not renew, MinLease
+	// to MaxLease.
+	Lease time.Duration `mapstructure:"lease"`
+}
+
+// Client is what can be set for a client.
+type Client struct {
+	// Addr is ip:port to listen on, TCP and UDP, and the IP to dial from;
+	// port 0 picks a free one and needs State.
+	Addr string `mapstructure:"addr"`
+	// Trackers are the ClientTrackers trackers, the preferred one first.
+	Trackers []string `mapstructure:"trackers"`
+	// LogFile is appended to; LogStderr means standard error.
+	LogFile string `mapstructure:"log_file"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `mapstructure:"log_level"`
+	// Transport is which one to dial trackers and peers over.
+	Transport string `mapstructure:"transport"`
+	// State is the folder of the library; empty means the default one for
+	// Addr.
+	State string `mapstructure:"state"`
+	// Menu says whether commands are read from standard input.
+	Menu bool `mapstructure:"menu"`
+}
+
+// TrackerDefaults is a tracker before anything was set.
+func TrackerDefaults() Tracker {
+	return Tracker{LogLevel: "info", Transport: TransportAuto, Lease: DefaultLease}
+}
+
+// ClientDefaults is a client before anything was set.
+func ClientDefaults() Client {
+	return Client{LogLevel: "info", Transport: TransportAuto, Menu: true}
+}
+
+// Schemes are the schemes of the transports that setting t lets a role dial,
+// in the order to try; nil for an unknown t.
+func Schemes(t string) []string {
+	switch t {
+	case TransportAuto:
+		return []string{TransportTCP, TransportQUIC}
+	case TransportTCP, TransportQUIC:
+		return []string{t}
+	}
+	return nil
+}
+
+// Level reads the name of a log level, in any case.
+func Level(name string) (slog.Level, error) {
+	switch strings.ToLower(name) {
+	case "debug":
+		return slog.LevelDebug, nil
+	case "info":
+		return slog.LevelInfo, nil
+	case "warn":
+		return slog.LevelWarn, nil
+	case "error":
+		return slog.LevelError, nil
+	}
+	return 0, errorf("log_level", "%q is unknown: want debug, info, warn or error", name)
+}

@@ -1,0 +1,212 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func tracker(change func(*Tracker)) Tracker {
+	c := TrackerDefaults()
+	c.Addr = "127.0.0.1:7000"
+	c.Peers = []string{"127.0.0.2:7000"}
+	c.SeederlistFile = "t.db"
+	c.LogFile = "t.log"
+	change(&c)
+	return c
+}
+
+func client(change func(*Client)) Client {
+	c := ClientDefaults()
+	c.Addr = "127.0.0.1:7100"
+	c.Trackers = []string{"127.0.0.1:7000", "127.0.0.2:7000"}
+	c.LogFile = "c.log"
+	change(&c)
+	return c
+}
+
+func TestGivenBeatsEnvironmentBeatsDefault(t *testing.T) {
+	given := map[string]any{
+		"addr": "127.0.0.1:7000", "peers": []string{"127.0.0.2:7000"},
+		"seederlist_file": "t.db", "log_file": "t.log",
+	}
+	load := func() Tracker {
+		t.Helper()
+		c, err := LoadTracker(given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	if diff := cmp.Diff(tracker(func(*Tracker) {}), load()); diff != "" {
+		t.Errorf("defaults (-want +got):\n%s", diff)
+	}
+	t.Setenv("MTOR_LEASE", "30s")
+	t.Setenv("MTOR_TRANSPORT", "quic")
+	if c := load(); c.Lease != 30*time.Second || c.Transport != TransportQUIC {
+		t.Errorf("environment not taken: lease %v, transport %q", c.Lease, c.Transport)
+	}
+	given["transport"] = "tcp"
+	if c := load(); c.Transport != TransportTCP {
+		t.Errorf("the environment beat the command line: transport %q", c.Transport)
+	}
+}
+
+func TestEnvironmentAloneMakesAClient(t *testing.T) {
+	t.Setenv("MTOR_ADDR", "127.0.0.1:7100")
+	t.Setenv("MTOR_TRACKERS", "127.0.0.1:7000,127.0.0.2:7000")
+	t.Setenv("MTOR_LOG_FILE", "c.log")
+	t.Setenv("MTOR_MENU", "false")
+	got, err := LoadClient(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(client(func(c *Client) { c.Menu = false }), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestEmptyEnvironmentVariableIsUnset(t *testing.T) {
+	t.Setenv("MTOR_TRANSPORT", "")
+	if _, err := LoadTracker(map[string]any{
+		"addr": "127.0.0.1:7000", "peers": []string{"127.0.0.2:7000"},
+		"seederlist_file": "t.db", "log_file": "t.log",
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWrongTypeNamesTheKey(t *testing.T) {
+	for _, c := range []struct{ env, value, key, why string }{
+		{"MTOR_LEASE", "soon", "lease", "duration such as"},
+		{"MTOR_LEASE", "30", "lease", "duration such as"},
+		{"MTOR_LEASE", "", "addr", "missing"}, // unset: the first check speaks
+	} {
+		t.Setenv(c.env, c.value)
+		_, err := LoadTracker(nil)
+		wantError(t, err, c.key, c.why)
+	}
+	t.Setenv("MTOR_MENU", "perhaps")
+	_, err := LoadClient(nil)
+	wantError(t, err, "menu", "true or false")
+	_, err = LoadTracker(map[string]any{"adress": "x"})
+	wantError(t, err, "settings", "adress")
+}
+
+func TestTrackerChecksNameTheKeyAndTheMend(t *testing.T) {
+	for name, c := range map[string]struct {
+		change   func(*Tracker)
+		key, why string
+	}{
+		"no address":      {func(c *Tracker) { c.Addr = "" }, "addr", "give ip:port"},
+		"host name":       {func(c *Tracker) { c.Addr = "localhost:7000" }, "addr", "not an IP address"},
+		"no port":         {func(c *Tracker) { c.Addr = "127.0.0.1" }, "addr", "not ip:port"},
+		"bare IPv6":       {func(c *Tracker) { c.Addr = "::1" }, "addr", "brackets"},
+		"no IP":           {func(c *Tracker) { c.Addr = ":7000" }, "addr", "0.0.0.0"},
+		"big port":        {func(c *Tracker) { c.Addr = "127.0.0.1:65536" }, "addr", "65535"},
+		"named port":      {func(c *Tracker) { c.Addr = "127.0.0.1:http" }, "addr", "65535"},
+		"scheme":          {func(c *Tracker) { c.Addr = "tcp://127.0.0.1:7000" }, "addr", "has a scheme"},
+		"4in6":            {func(c *Tracker) { c.Addr = "[::ffff:127.0.0.1]:7000" }, "addr", "write 127.0.0.1"},
+		"multicast":       {func(c *Tracker) { c.Addr = "224.0.0.1:7000" }, "addr", "multicast"},
+		"no peer":         {func(c *Tracker) { c.Peers = nil }, "peers", "other tracker"},
+		"many peers":      {func(c *Tracker) { c.Peers = make([]string, MaxPeers+1) }, "peers", "at most"},
+		"empty peer":      {func(c *Tracker) { c.Peers = []string{""} }, "peers[0]", "give ip:port"},
+		"malformed peer":  {func(c *Tracker) { c.Peers = []string{"127.0.0.2"} }, "peers[0]", "host:port"},
+		"peer's port 0":   {func(c *Tracker) { c.Peers = []string{"127.0.0.2:0"} }, "peers[0]", "port 0"},
+		"peer 0.0.0.0":    {func(c *Tracker) { c.Peers = []string{"0.0.0.0:7000"} }, "peers[0]", "cannot be dialled"},
+		"peer is self":    {func(c *Tracker) { c.Peers = []string{"tcp://127.0.0.1:7000"} }, "peers[0]", "itself"},
+		"peer twice":      {func(c *Tracker) { c.Peers = []string{"HOST:1", "host.:1"} }, "peers[1]", "same as peers[0]"},
+		"no seederlist":   {func(c *Tracker) { c.SeederlistFile = "" }, "seederlist_file", "missing"},
+		"seederlist -":    {func(c *Tracker) { c.SeederlistFile = "-" }, "seederlist_file", "name a file"},
+		"no log":          {func(c *Tracker) { c.LogFile = "" }, "log_file", "missing"},
+		"NUL":             {func(c *Tracker) { c.LogFile = "a\x00b" }, "log_file", "NUL"},
+		"log in the list": {func(c *Tracker) { c.LogFile = "./t.db" }, "log_file", "own file"},
+		"level":           {func(c *Tracker) { c.LogLevel = "loud" }, "log_level", "debug, info"},
+		"transport":       {func(c *Tracker) { c.Transport = "udp" }, "transport", "want auto"},
+		"short lease":     {func(c *Tracker) { c.Lease = time.Millisecond }, "lease", "1s"},
+		"long lease":      {func(c *Tracker) { c.Lease = 48 * time.Hour }, "lease", "24h"},
+	} {
+		t.Run(name, func(t *testing.T) { wantError(t, tracker(c.change).Validate(), c.key, c.why) })
+	}
+}
+
+func TestClientChecksNameTheKeyAndTheMend(t *testing.T) {
+	for name, c := range map[string]struct {
+		change   func(*Client)
+		key, why string
+	}{
+		"no address":    {func(c *Client) { c.Addr = "" }, "addr", "give ip:port"},
+		"no tracker":    {func(c *Client) { c.Trackers = nil }, "trackers", "missing"},
+		"one tracker":   {func(c *Client) { c.Trackers = c.Trackers[:1] }, "trackers", "want 2"},
+		"same trackers": {func(c *Client) { c.Trackers[1] = "quic://127.0.0.1:7000" }, "trackers[1]", "two different"},
+		"mapped same":   {func(c *Client) { c.Trackers[1] = "[::ffff:127.0.0.1]:7000" }, "trackers[1]", "two different"},
+		"self":          {func(c *Client) { c.Trackers[0] = c.Addr }, "trackers[0]", "itself"},
+		"scheme":        {func(c *Client) { c.Trackers[0] = "http://127.0.0.1:7000" }, "trackers[0]", "scheme"},
+		"port 0":        {func(c *Client) { c.Addr = "127.0.0.1:0" }, "state", "port 0"},
+		"NUL in state":  {func(c *Client) { c.State = "\x00" }, "state", "NUL"},
+	} {
+		t.Run(name, func(t *testing.T) { wantError(t, client(c.change).Validate(), c.key, c.why) })
+	}
+}
+
+func TestUsualSettingsPass(t *testing.T) {
+	for name, c := range map[string]interface{ Validate() error }{
+		"tracker":          tracker(func(*Tracker) {}),
+		"tracker port 0":   tracker(func(c *Tracker) { c.Addr = "127.0.0.1:0" }),
+		"tracker IPv6":     tracker(func(c *Tracker) { c.Addr, c.Peers = "[::1]:7000", []string{"[::1]:7001"} }),
+		"tracker any":      tracker(func(c *Tracker) { c.Addr = "0.0.0.0:7000" }),
+		"tracker mesh":     tracker(func(c *Tracker) { c.Peers = []string{"b.example:1", "quic://c.example:1"} }),
+		"tracker stderr":   tracker(func(c *Tracker) { c.LogFile = LogStderr }),
+		"loud":             tracker(func(c *Tracker) { c.LogLevel = "DEBUG" }),
+		"client":           client(func(*Client) {}),
+		"client port 0":    client(func(c *Client) { c.Addr, c.State = "127.0.0.1:0", "s" }),
+		"client, one host": client(func(c *Client) { c.Trackers[1] = "127.0.0.1:7001" }),
+	} {
+		if err := c.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestFilesThatCannotBeWrittenAreToldApart(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ok := tracker(func(c *Tracker) { c.SeederlistFile, c.LogFile = filepath.Join(dir, "new"), file })
+	if err := ok.CheckFiles(); err != nil {
+		t.Error(err)
+	}
+	for path, why := range map[string]string{
+		dir:                              "is a folder",
+		filepath.Join(dir, "no", "list"): "make it first",
+		filepath.Join(file, "list"):      "not a",
+		filepath.Join(dir, "new") + "/":  "folder",
+	} {
+		c := ok
+		c.SeederlistFile = path
+		wantError(t, c.CheckFiles(), "seederlist_file", why)
+		wantError(t, client(func(c *Client) { c.LogFile = path }).CheckFiles(), "log_file", why)
+	}
+	wantError(t, client(func(c *Client) { c.LogFile, c.State = LogStderr, file }).CheckFiles(), "state", "not a folder")
+	if err := client(func(c *Client) { c.LogFile, c.State = LogStderr, filepath.Join(dir, "a", "b") }).CheckFiles(); err != nil {
+		t.Errorf("a state folder that is still to be made: %v", err)
+	}
+}
+
+func wantError(t *testing.T, err error, key, why string) {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) {
+		t.Fatalf("got %v, want an *Error", err)
+	}
+	if e.Key != key || !strings.Contains(e.Error(), why) || strings.Contains(e.Error(), "\n") {
+		t.Errorf("got %q, want one line on key %s that says %q", e, key, why)
+	}
+}

@@ -1,0 +1,65 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// CheckFiles looks at the disk: a file to write must not be a folder, and its
+// folder must exist, so that a mistyped path is told from a new file. The
+// error is an [*Error].
+func (c Tracker) CheckFiles() error {
+	if err := checkFile("seederlist_file", c.SeederlistFile); err != nil {
+		return err
+	}
+	return checkLogFile(c.LogFile)
+}
+
+// CheckFiles looks at the disk, as for a tracker; the state folder itself may
+// be missing.
+func (c Client) CheckFiles() error {
+	if err := checkLogFile(c.LogFile); err != nil {
+		return err
+	}
+	if c.State == "" {
+		return nil
+	}
+	if info, err := os.Stat(c.State); err == nil && !info.IsDir() {
+		return errorf("state", "%q is not a folder: want a folder's path", c.State)
+	}
+	return nil
+}
+
+func checkLogFile(path string) error {
+	if path == LogStderr {
+		return nil
+	}
+	return checkFile("log_file", path)
+}
+
+func checkFile(key, path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return errorf(key, "%q is a folder: want a file's path", path)
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return errorf(key, "%v", err)
+	case os.IsPathSeparator(path[len(path)-1]):
+		return errorf(key, "%q ends like a folder: want a file's path", path)
+	}
+	dir := filepath.Dir(path)
+	info, err = os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errorf(key, "%q: the folder %q does not exist: make it first", path, dir)
+	case err != nil:
+		return errorf(key, "%v", err)
+	case !info.IsDir():
+		return errorf(key, "%q: %q is not a folder", path, dir)
+	}
+	return nil
+}
