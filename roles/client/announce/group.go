@@ -1,0 +1,389 @@
+package announce
+
+import (
+	"context"
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mtor-dev/mtor/roles/wire"
+	"github.com/mtor-dev/mtor/torrentfmt"
+)
+
+const (
+	// defaultLease is assumed until a tracker names its own.
+	defaultLease = 2 * time.Minute
+	// askMin and askMax bound how often a torrent that wants peers asks for
+	// them; the time doubles from one to the other.
+	askMin = time.Second
+	askMax = 30 * time.Second
+	// retryMin and retryMax bound the pause after every tracker of the group
+	// has failed.
+	retryMin = 250 * time.Millisecond
+	retryMax = 15 * time.Second
+	// refusedPause is how long an announcement that a tracker refused rests.
+	refusedPause = 30 * time.Second
+	// parallel is how many requests a group has in flight.
+	parallel = 32
+)
+
+// Stamps keeps the newest stamp that any tracker gave this client.
+type Stamps interface {
+	Stamp() uint64
+	SetStamp(uint64) error
+}
+
+// Options of a Group.
+type Options struct {
+	Trackers []string // addresses; the first that answers is used
+	Dialer   Dialer
+	Self     *wire.Hello
+	Addr     netip.AddrPort // what to be listed as
+	Stamps   Stamps
+	// Found is told of peers that a tracker named for a torrent that is
+	// hungry. It must not block.
+	Found func(torrentfmt.ID, []wire.Seeder)
+	Log   *slog.Logger
+}
+
+// Group keeps a client's entries for the torrents that share one set of
+// trackers. It talks to one tracker at a time and goes to the next when that
+// one fails. Its state is guarded by a mutex; Run is the only one that talks
+// about it, but for Remove and Leave, whose callers want to know the outcome.
+type Group struct {
+	o    Options
+	wake chan struct{}
+
+	mu       sync.Mutex
+	conn     *Conn // nil while no tracker is connected
+	listings map[torrentfmt.ID]*listing
+	gone     map[torrentfmt.ID]bool // to be removed once a tracker is there
+	known    bool                   // this process has told a tracker to forget an earlier one's entries
+	left     bool
+	lease    time.Duration
+	renewAt  time.Time
+	mismatch bool // the last renewal did not match
+}
+
+// listing is one torrent's entry.
+type listing struct {
+	torrent *torrentfmt.Torrent
+	whole   bool
+	hungry  bool
+	dirty   bool      // to be announced
+	at      time.Time // not before
+	askAt   time.Time
+	ask     time.Duration
+	waiting []chan error
+}
+
+// NewGroup makes a group that does nothing until Run.
+func NewGroup(o Options) *Group {
+	return &Group{
+		o:        o,
+		wake:     make(chan struct{}, 1),
+		listings: make(map[torrentfmt.ID]*listing),
+		gone:     make(map[torrentfmt.ID]bool),
+		lease:    defaultLease,
+	}
+}
+
+// Put lists a torrent, or changes its entry from partial to whole. hungry asks
+// for peers, again and again until it is put as not hungry.
+func (g *Group) Put(id torrentfmt.ID, t *torrentfmt.Torrent, whole, hungry bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	l := g.listings[id]
+	if l == nil {
+		l = &listing{torrent: t, dirty: true, ask: askMin}
+		g.listings[id] = l
+		delete(g.gone, id)
+	}
+	l.dirty = l.dirty || l.whole != whole
+	if hungry && !l.hungry {
+		l.askAt = time.Time{}
+	}
+	l.whole, l.hungry = whole, hungry
+	g.poke()
+}
+
+// Ask makes a hungry torrent ask for peers soon, because it has lost one.
+func (g *Group) Ask(id torrentfmt.ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l := g.listings[id]; l != nil && l.hungry {
+		l.ask = askMin
+		if soon := time.Now().Add(askMin); l.askAt.After(soon) {
+			l.askAt = soon
+		}
+		g.poke()
+	}
+}
+
+// Announced waits until a tracker has acknowledged the torrent's entry. It
+// returns early when no tracker can be reached or one refuses; the group goes
+// on trying all the same.
+func (g *Group) Announced(ctx context.Context, id torrentfmt.ID) error {
+	g.mu.Lock()
+	l := g.listings[id]
+	if l == nil || !l.dirty {
+		g.mu.Unlock()
+		return nil
+	}
+	done := make(chan error, 1)
+	l.waiting = append(l.waiting, done)
+	g.mu.Unlock()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("no tracker has answered yet: %w", ctx.Err())
+	}
+}
+
+// Remove takes a torrent off the trackers. When none can be reached now the
+// error says so, and it is done once one can.
+func (g *Group) Remove(ctx context.Context, id torrentfmt.ID) error {
+	g.mu.Lock()
+	l := g.listings[id]
+	delete(g.listings, id)
+	g.gone[id] = true
+	conn := g.conn
+	g.mu.Unlock()
+	if l != nil {
+		l.answer(errors.New("removed"))
+	}
+	if conn == nil {
+		g.poke()
+		return errors.New("no tracker can be reached")
+	}
+	if err := g.remove(ctx, conn, id); err != nil {
+		g.poke()
+		return err
+	}
+	return nil
+}
+
+// Leave takes the client off every torrent of these trackers, for good: the
+// group announces nothing any more. It tries each tracker once.
+func (g *Group) Leave(ctx context.Context) error {
+	g.mu.Lock()
+	g.left = true
+	conn, known := g.conn, g.known
+	g.mu.Unlock()
+	if conn != nil {
+		if err := g.leave(ctx, conn); err == nil {
+			return nil
+		}
+	}
+	if !known {
+		return nil // nothing was ever announced
+	}
+	conn, err := g.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return g.leave(ctx, conn)
+}
+
+// Run keeps the entries until ctx ends.
+func (g *Group) Run(ctx context.Context) {
+	pause := retryMin
+	for ctx.Err() == nil {
+		conn, err := g.connect(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				g.unreachable(err)
+			}
+			g.sleep(ctx, pause/2+rand.N(pause/2))
+			pause = min(2*pause, retryMax)
+			continue
+		}
+		pause = retryMin
+		g.connected(conn)
+		err = g.serve(ctx, conn)
+		g.disconnected()
+		conn.Close()
+		if ctx.Err() == nil {
+			g.o.Log.Warn("tracker lost", "error", err)
+		}
+	}
+}
+
+func (g *Group) sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// connect tries each tracker once, the one that was used last at the end: it
+// is the one that has just failed.
+func (g *Group) connect(ctx context.Context) (*Conn, error) {
+	var errs []error
+	for _, addr := range g.trackers() {
+		conn, err := Dial(ctx, g.o.Dialer, addr, g.o.Self)
+		if err == nil {
+			g.o.Log.Info("tracker connected", "tracker", addr, "transport", conn.sess.Scheme())
+			return conn, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// trackers is the order in which to try them, rotated by one at each call.
+func (g *Group) trackers() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	order := append([]string(nil), g.o.Trackers...)
+	if len(order) > 1 {
+		g.o.Trackers = append(append([]string(nil), order[1:]...), order[0])
+	}
+	return order
+}
+
+func (g *Group) connected(conn *Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.conn = conn
+	g.renewAt = time.Now().Add(g.lease / 4)
+	for _, l := range g.listings {
+		l.dirty, l.at, l.askAt, l.ask = true, time.Time{}, time.Time{}, askMin
+	}
+}
+
+func (g *Group) disconnected() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.conn = nil
+}
+
+// unreachable tells those who wait that it will take longer.
+func (g *Group) unreachable(err error) {
+	g.o.Log.Warn("no tracker can be reached", "trackers", strings.Join(g.o.Trackers, ", "), "error", err)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, l := range g.listings {
+		l.answer(fmt.Errorf("no tracker can be reached: %w", err))
+	}
+}
+
+// serve does what is due over conn until it fails or ctx ends.
+func (g *Group) serve(ctx context.Context, conn *Conn) error {
+	g.mu.Lock()
+	known := g.known
+	g.mu.Unlock()
+	if !known {
+		// An earlier process at this address may have been killed before it
+		// could leave; its entries are not ours.
+		if err := g.leave(ctx, conn); err != nil {
+			return err
+		}
+		g.mu.Lock()
+		g.known = true
+		g.mu.Unlock()
+	}
+	for {
+		work, next := g.due(time.Now())
+		tasks, tctx := errgroup.WithContext(ctx)
+		tasks.SetLimit(parallel)
+		for _, task := range work {
+			tasks.Go(func() error { return task(tctx, conn) })
+		}
+		if err := tasks.Wait(); err != nil {
+			return err
+		}
+		timer := time.NewTimer(time.Until(next))
+		select {
+		case <-g.wake:
+		case <-timer.C:
+		case <-conn.Done():
+			timer.Stop()
+			return conn.sess.Err()
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		timer.Stop()
+	}
+}
+
+// task is one request. It returns an error only when the session is of no more
+// use.
+type task func(context.Context, *Conn) error
+
+// due collects what is to be done at now, and when to look again.
+func (g *Group) due(now time.Time) (work []task, next time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	next = g.renewAt
+	if g.left {
+		return nil, now.Add(time.Hour)
+	}
+	for id := range g.gone {
+		work = append(work, func(ctx context.Context, c *Conn) error { return fatal(g.remove(ctx, c, id)) })
+	}
+	for id, l := range g.listings {
+		switch {
+		case l.dirty && !l.at.After(now):
+			work = append(work, func(ctx context.Context, c *Conn) error { return g.announce(ctx, c, id) })
+		case l.hungry && !l.dirty && !l.askAt.After(now):
+			l.askAt = now.Add(l.ask)
+			l.ask = min(2*l.ask, askMax)
+			work = append(work, func(ctx context.Context, c *Conn) error { return g.askPeers(ctx, c, id) })
+		}
+		if l.dirty && l.at.After(now) && l.at.Before(next) {
+			next = l.at
+		}
+		if l.hungry && l.askAt.After(now) && l.askAt.Before(next) {
+			next = l.askAt
+		}
+	}
+	if !g.renewAt.After(now) {
+		g.renewAt = now.Add(g.lease / 4)
+		if g.renewAt.Before(next) || !next.After(now) {
+			next = g.renewAt
+		}
+		if len(g.listings) > 0 {
+			work = append(work, g.renew)
+		}
+	}
+	return work, next
+}
+
+func (g *Group) poke() {
+	select {
+	case g.wake <- struct{}{}:
+	default: // a wake-up is waiting already
+	}
+}
+
+func (l *listing) answer(err error) {
+	for _, w := range l.waiting {
+		w <- err
+	}
+	l.waiting = nil
+}
+
+// digest adds one torrent to the digest of a renewal.
+func digest(sum *[sha1.Size]byte, id torrentfmt.ID, whole bool) {
+	b := append(id[:], 0)
+	if whole {
+		b[len(b)-1] = 1
+	}
+	for i, x := range sha1.Sum(b) {
+		sum[i] ^= x
+	}
+}

@@ -1,0 +1,299 @@
+// Package peer owns one session with one peer: the hello, the stream per
+// torrent on which both sides tell which pieces they have, and the stream per
+// piece on which one side fetches and the other serves. It decides nothing
+// about which piece to ask for: that is the torrent's business ([Local]).
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/bits-and-blooms/bitset"
+
+	"github.com/mtor-dev/mtor/roles/wire"
+	"github.com/mtor-dev/mtor/torrentfmt"
+	"github.com/mtor-dev/mtor/transport"
+)
+
+const (
+	// helloTimeout bounds the exchange of hellos on an established session.
+	helloTimeout = 10 * time.Second
+	// openTimeout bounds the first message of a stream that the peer opened.
+	openTimeout = 20 * time.Second
+	// serveTimeout bounds the sending of one piece: a peer slower than 4 KiB/s
+	// would find it sooner elsewhere.
+	serveTimeout = 2 * time.Minute
+	// maxServing is how many pieces are being sent to one peer at once;
+	// further requests wait in their streams.
+	maxServing = 64
+	// maxLinks is how many torrents two peers may speak of at once.
+	maxLinks = 512
+)
+
+// ErrDuplicate is the end of a session or link in favour of another one
+// between the same pair.
+var ErrDuplicate = errors.New("another connection of this pair stays")
+
+// Self is what this node says of itself.
+type Self struct {
+	ID    [wire.NodeIDSize]byte
+	Addr  netip.AddrPort // where others reach it; an unspecified IP is allowed
+	Agent string
+}
+
+// Local is one torrent at this side. Its methods may be called from several
+// goroutines and answer fast, but for Section's reader.
+type Local interface {
+	// Join adds a peer that has these pieces and returns those at this side.
+	// Every piece gained after that is to be told with Link.Have.
+	Join(l *Link, theirs *bitset.BitSet) (ours *bitset.BitSet, err error)
+	// Gained and Lost tell of changes at the peer's side.
+	Gained(l *Link, pieces []uint32)
+	Lost(l *Link, pieces []uint32)
+	// Gone ends what Join began.
+	Gone(l *Link)
+	// Snapshot is the pieces at this side.
+	Snapshot() *bitset.BitSet
+	// Pieces is how many the torrent has.
+	Pieces() int
+	// Section reads one piece; it fails for a piece that is not here.
+	Section(piece int) (*io.SectionReader, error)
+	// Served counts a piece of n bytes that was sent over a transport.
+	Served(n int64, scheme string)
+}
+
+// Host finds torrents by ID.
+type Host interface {
+	Local(id torrentfmt.ID) (Local, bool)
+}
+
+// Conn is a session with one peer, after the hello.
+type Conn struct {
+	sess   transport.Session
+	self   Self
+	dialed bool
+	// ID and Addr are the peer's: Addr is where it can be dialled.
+	ID   [wire.NodeIDSize]byte
+	Addr netip.AddrPort
+	host Host
+
+	mu    sync.Mutex
+	links map[torrentfmt.ID]*Link
+	used  time.Time // when a link or a piece was last alive
+	ended bool
+	wg    sync.WaitGroup
+}
+
+// Dial greets over a session that this side dialled.
+func Dial(ctx context.Context, sess transport.Session, self Self, host Host) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	st, err := sess.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	deadline, _ := ctx.Deadline()
+	if err := errors.Join(st.SetDeadline(deadline), wire.Write(st, self.hello()), st.CloseWrite()); err != nil {
+		return nil, err
+	}
+	return greeted(ctx, sess, st, self, host, true)
+}
+
+// Accept greets over a session that the peer dialled.
+func Accept(ctx context.Context, sess transport.Session, self Self, host Host) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	st, err := sess.Accept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	deadline, _ := ctx.Deadline()
+	if err := st.SetDeadline(deadline); err != nil {
+		return nil, err
+	}
+	return greeted(ctx, sess, st, self, host, false)
+}
+
+func greeted(ctx context.Context, sess transport.Session, st transport.Stream, self Self, host Host, dialed bool) (*Conn, error) {
+	defer context.AfterFunc(ctx, func() { st.Abort(transport.Code(wire.Error_ERROR_TIMEOUT)) })()
+	h, err := wire.ReadHello(st)
+	if err != nil {
+		return nil, err
+	}
+	if h.GetRole() != wire.Role_ROLE_CLIENT {
+		return nil, wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "it is no client but a tracker")
+	}
+	c := &Conn{
+		sess: sess, self: self, dialed: dialed, host: host,
+		ID:    [wire.NodeIDSize]byte(h.GetNodeId()),
+		links: make(map[torrentfmt.ID]*Link),
+		used:  time.Now(),
+	}
+	if c.Addr, err = listenAddr(h.GetListenAddr(), sess); err != nil {
+		return nil, err
+	}
+	if c.ID == self.ID {
+		return nil, wire.Errorf(wire.Error_ERROR_DUPLICATE, "this is the node itself")
+	}
+	if !dialed {
+		if err := errors.Join(wire.Write(st, self.hello()), st.CloseWrite()); err != nil {
+			return nil, err
+		}
+	}
+	return c, st.Close()
+}
+
+// listenAddr is where the peer can be dialled: the port that it names at the
+// session's source, since it announces itself to trackers with that IP.
+func listenAddr(said string, sess transport.Session) (netip.AddrPort, error) {
+	a, err := netip.ParseAddrPort(said)
+	if err != nil {
+		return a, wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "listen address %.60q: want ip:port", said)
+	}
+	if a.Addr().IsUnspecified() {
+		source, err := netip.ParseAddrPort(sess.RemoteAddr().String())
+		if err != nil {
+			return a, fmt.Errorf("source address: %w", err)
+		}
+		return netip.AddrPortFrom(source.Addr().Unmap(), a.Port()), nil
+	}
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), nil
+}
+
+func (s Self) hello() *wire.Hello {
+	return &wire.Hello{
+		Version: wire.Version, Role: wire.Role_ROLE_CLIENT, NodeId: s.ID[:],
+		ListenAddr: s.Addr.String(), Agent: s.Agent,
+	}
+}
+
+// Keeps reports whether of two sessions between the same pair this one stays:
+// the one dialled by the smaller node ID. Both sides come to the same answer.
+func (c *Conn) Keeps() bool {
+	smaller := string(c.self.ID[:]) < string(c.ID[:])
+	return c.dialed == smaller
+}
+
+// Source names the peer and the way to it, for people: "tcp 127.0.0.1:7001".
+func (c *Conn) Source() string { return c.sess.Scheme() + " " + c.Addr.String() }
+
+// Scheme names the transport.
+func (c *Conn) Scheme() string { return c.sess.Scheme() }
+
+// Done is closed when the session has ended.
+func (c *Conn) Done() <-chan struct{} { return c.sess.Done() }
+
+// Close ends the session with a code that tells the peer why.
+func (c *Conn) Close(code wire.Error) { _ = c.sess.Abort(transport.Code(code)) }
+
+// Idle is how long no link and no piece has been alive.
+func (c *Conn) Idle() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.links) > 0 {
+		return 0
+	}
+	return time.Since(c.used)
+}
+
+// Run serves the streams that the peer opens until the session ends, then
+// waits for everything that the session has started.
+func (c *Conn) Run(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() { c.Close(wire.Error_ERROR_GOING_AWAY) })
+	defer stop()
+	serving := make(chan struct{}, maxServing)
+	for {
+		st, err := c.sess.Accept(ctx)
+		if err != nil {
+			break
+		}
+		c.wg.Go(func() { c.stream(st, serving) })
+	}
+	_ = c.sess.Close()
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+	c.wg.Wait()
+}
+
+// stream serves one stream that the peer opened.
+func (c *Conn) stream(st transport.Stream, serving chan struct{}) {
+	defer st.Close()
+	if st.SetDeadline(time.Now().Add(openTimeout)) != nil {
+		return
+	}
+	in := wire.NewReader(st)
+	open := new(wire.Open)
+	if err := in.Next(open, wire.MaxBitfieldMessage); err != nil {
+		st.Abort(transport.Code(wire.Error_ERROR_BAD_REQUEST))
+		return
+	}
+	var err error
+	switch kind := open.GetKind().(type) {
+	case *wire.Open_Piece:
+		serving <- struct{}{}
+		err = c.serve(st, kind.Piece)
+		<-serving
+	case *wire.Open_Torrent:
+		err = c.accept(st, in, kind.Torrent)
+	default:
+		err = wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "a client does not answer %T", kind)
+	}
+	var coded *wire.CodeError
+	if errors.As(err, &coded) {
+		st.Abort(transport.Code(coded.Code))
+	}
+}
+
+// serve sends one piece.
+func (c *Conn) serve(st transport.Stream, p *wire.Piece) error {
+	c.touch()
+	local, err := c.local(p.GetTorrentId())
+	if err != nil {
+		return err
+	}
+	if p.GetIndex() >= uint32(local.Pieces()) {
+		return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "piece %d of %d", p.GetIndex(), local.Pieces())
+	}
+	section, err := local.Section(int(p.GetIndex()))
+	if err != nil {
+		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d: %v", p.GetIndex(), err)
+	}
+	if err := st.SetDeadline(time.Now().Add(serveTimeout)); err != nil {
+		return err
+	}
+	n, err := st.ReadFrom(section)
+	if err != nil {
+		var abort *transport.AbortError
+		if !errors.As(err, &abort) {
+			return wire.Errorf(wire.Error_ERROR_INTERNAL, "piece %d: %v", p.GetIndex(), err)
+		}
+		return err
+	}
+	local.Served(n, c.sess.Scheme())
+	c.touch()
+	return st.CloseWrite()
+}
+
+func (c *Conn) local(rawID []byte) (Local, error) {
+	id, err := torrentfmt.IDFromBytes(rawID)
+	if err != nil {
+		return nil, wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "%v", err)
+	}
+	local, ok := c.host.Local(id)
+	if !ok {
+		return nil, wire.Errorf(wire.Error_ERROR_NOT_FOUND, "no torrent %s here", id)
+	}
+	return local, nil
+}
+
+func (c *Conn) touch() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.used = time.Now()
+}

@@ -1,0 +1,353 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/mtor-dev/mtor/roles/wire"
+	"github.com/mtor-dev/mtor/torrentfmt"
+	"github.com/mtor-dev/mtor/transport"
+)
+
+// StallTimeout is how long a fetch may go without a byte. A stalled piece is
+// noticed within twice this time: by the end of the first spell in which
+// nothing came.
+const StallTimeout = 8 * time.Second
+
+// Link is what two peers say about one torrent, for as long as both care.
+type Link struct {
+	conn  *Conn
+	id    torrentfmt.ID
+	local Local
+	st    transport.Stream
+	mine  bool // opened by this side
+
+	mu    sync.Mutex
+	haves []uint32      // to be told; bounded by the number of pieces, each is gained once
+	lost  []uint32      // to be withdrawn
+	bye   bool          // to be said, then the link ends
+	news  chan struct{} // something of the above changed
+}
+
+// Conn is the session that carries the link.
+func (l *Link) Conn() *Conn { return l.conn }
+
+// Have tells the peer of pieces that this side has gained.
+func (l *Link) Have(pieces ...uint32) {
+	l.mu.Lock()
+	l.haves = append(l.haves, pieces...)
+	l.mu.Unlock()
+	l.poke()
+}
+
+// Withdraw tells the peer of pieces that can no longer be had here.
+func (l *Link) Withdraw(pieces ...uint32) {
+	l.mu.Lock()
+	l.lost = append(l.lost, pieces...)
+	l.mu.Unlock()
+	l.poke()
+}
+
+// Bye tells the peer that nothing more of this torrent comes from here, and
+// ends the link.
+func (l *Link) Bye() {
+	l.mu.Lock()
+	l.bye = true
+	l.mu.Unlock()
+	l.poke()
+}
+
+func (l *Link) poke() {
+	select {
+	case l.news <- struct{}{}:
+	default:
+	}
+}
+
+// Join opens a link for a torrent, unless there is one. The link's life goes on
+// in goroutines that Conn.Run waits for; local hears of it by Join and Gone.
+func (c *Conn) Join(id torrentfmt.ID, local Local) error {
+	l := c.newLink(id, local, true)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.ended:
+		return c.sess.Err()
+	case c.links[id] != nil:
+		return nil
+	case len(c.links) >= maxLinks:
+		return fmt.Errorf("%d torrents with %s already", maxLinks, c.Source())
+	}
+	c.links[id] = l
+	c.wg.Go(func() {
+		defer c.drop(l)
+		l.open()
+	})
+	return nil
+}
+
+func (c *Conn) newLink(id torrentfmt.ID, local Local, mine bool) *Link {
+	return &Link{conn: c, id: id, local: local, mine: mine, news: make(chan struct{}, 1)}
+}
+
+func (c *Conn) drop(l *Link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.links[l.id] == l {
+		delete(c.links, l.id)
+	}
+	c.used = time.Now()
+}
+
+// open is the life of a link that this side opens.
+func (l *Link) open() {
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	st, err := l.conn.sess.Open(ctx)
+	if err != nil {
+		return
+	}
+	defer st.Close()
+	l.conn.mu.Lock()
+	replaced := l.conn.links[l.id] != l
+	l.st = st
+	l.conn.mu.Unlock()
+	if replaced {
+		return
+	}
+	// The snapshot goes out before the link is joined. Pieces gained between
+	// the two are told once it is.
+	said := l.local.Snapshot()
+	err = wire.Write(st, &wire.Open{Kind: &wire.Open_Torrent{Torrent: &wire.Torrent{
+		TorrentId: l.id[:], Bitfield: wire.PackBitfield(said, l.local.Pieces()),
+	}}})
+	if err != nil || st.SetDeadline(time.Now().Add(openTimeout)) != nil {
+		return
+	}
+	in := wire.NewReader(st)
+	reply := new(wire.TorrentReply)
+	if err := in.Next(reply, wire.MaxBitfieldMessage); err != nil {
+		return
+	}
+	theirs, err := reply.GetBitfield().Unpack(l.local.Pieces())
+	if err != nil {
+		st.Abort(transport.Code(wire.Error_ERROR_BAD_REQUEST))
+		return
+	}
+	ours, err := l.local.Join(l, theirs)
+	if err != nil {
+		return
+	}
+	defer l.local.Gone(l)
+	for i, ok := ours.NextSet(0); ok; i, ok = ours.NextSet(i + 1) {
+		if !said.Test(i) {
+			l.Have(uint32(i))
+		}
+	}
+	l.converse(in)
+}
+
+// accept is the life of a link that the peer opened.
+func (c *Conn) accept(st transport.Stream, in *wire.Reader, msg *wire.Torrent) error {
+	local, err := c.local(msg.GetTorrentId())
+	if err != nil {
+		return err
+	}
+	theirs, err := msg.GetBitfield().Unpack(local.Pieces())
+	if err != nil {
+		return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "%v", err)
+	}
+	l := c.newLink(torrentfmt.ID(msg.GetTorrentId()), local, false)
+	l.st = st
+	if err := c.enter(l); err != nil {
+		return err
+	}
+	defer c.drop(l)
+	ours, err := local.Join(l, theirs)
+	if err != nil {
+		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "%v", err)
+	}
+	defer local.Gone(l)
+	if err := wire.Write(st, &wire.TorrentReply{Bitfield: wire.PackBitfield(ours, local.Pieces())}); err != nil {
+		return err
+	}
+	l.converse(in)
+	return nil
+}
+
+// enter makes l the session's link for its torrent. Of two, that of the
+// session's dialler stays.
+func (c *Conn) enter(l *Link) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.links[l.id]; old != nil {
+		if old.mine && c.dialed || !old.mine {
+			return wire.Errorf(wire.Error_ERROR_DUPLICATE, "a stream for this torrent is open")
+		}
+		if old.st != nil {
+			old.st.Abort(transport.Code(wire.Error_ERROR_DUPLICATE))
+		}
+	}
+	if len(c.links) >= maxLinks {
+		return wire.Errorf(wire.Error_ERROR_TOO_MANY, "%d torrents are open", maxLinks)
+	}
+	c.links[l.id] = l
+	return nil
+}
+
+// converse tells and hears of pieces until either side ends the link.
+func (l *Link) converse(in *wire.Reader) {
+	if l.st.SetDeadline(time.Time{}) != nil {
+		return
+	}
+	heard := make(chan struct{})
+	l.conn.wg.Go(func() {
+		defer close(heard)
+		if err := l.hear(in); err != nil {
+			var coded *wire.CodeError
+			if errors.As(err, &coded) {
+				l.st.Abort(transport.Code(coded.Code))
+			}
+		}
+	})
+	l.tell(heard)
+	_ = l.st.Close()
+	<-heard
+}
+
+// tell sends what Have, Withdraw and Bye have left, many in one message.
+func (l *Link) tell(heard <-chan struct{}) {
+	for {
+		select {
+		case <-l.news:
+		case <-heard:
+			return
+		}
+		l.mu.Lock()
+		haves, lost, bye := l.haves, l.lost, l.bye
+		l.haves, l.lost = nil, nil
+		l.mu.Unlock()
+		var out []byte
+		for _, part := range chunks(haves) {
+			out, _ = wire.Append(out, &wire.PeerEvent{Kind: &wire.PeerEvent_Have{Have: &wire.Have{Pieces: part}}})
+		}
+		for _, part := range chunks(lost) {
+			out, _ = wire.Append(out, &wire.PeerEvent{Kind: &wire.PeerEvent_Withdraw{Withdraw: &wire.Withdraw{Pieces: part}}})
+		}
+		if bye {
+			out, _ = wire.Append(out, &wire.PeerEvent{Kind: &wire.PeerEvent_Bye{Bye: &wire.Bye{}}})
+		}
+		if _, err := l.st.Write(out); err != nil || bye {
+			return
+		}
+	}
+}
+
+// maxEventPieces is how many pieces one event names, so that it stays far
+// below wire.MaxMessage.
+const maxEventPieces = 8192
+
+func chunks(pieces []uint32) [][]uint32 {
+	var parts [][]uint32
+	for len(pieces) > 0 {
+		n := min(len(pieces), maxEventPieces)
+		parts = append(parts, pieces[:n])
+		pieces = pieces[n:]
+	}
+	return parts
+}
+
+// hear takes the peer's events in until the stream ends.
+func (l *Link) hear(in *wire.Reader) error {
+	for {
+		ev := new(wire.PeerEvent)
+		if err := in.Next(ev, wire.MaxMessage); err != nil {
+			return err
+		}
+		switch kind := ev.GetKind().(type) {
+		case *wire.PeerEvent_Have:
+			if err := l.inRange(kind.Have.GetPieces()); err != nil {
+				return err
+			}
+			l.local.Gained(l, kind.Have.GetPieces())
+		case *wire.PeerEvent_Withdraw:
+			if err := l.inRange(kind.Withdraw.GetPieces()); err != nil {
+				return err
+			}
+			l.local.Lost(l, kind.Withdraw.GetPieces())
+		case *wire.PeerEvent_Bye:
+			return nil
+		}
+	}
+}
+
+func (l *Link) inRange(pieces []uint32) error {
+	for _, p := range pieces {
+		if p >= uint32(l.local.Pieces()) {
+			return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "piece %d of %d", p, l.local.Pieces())
+		}
+	}
+	return nil
+}
+
+// ErrStalled is returned by Fetch when the peer went silent inside a piece.
+var ErrStalled = fmt.Errorf("no byte for %s", StallTimeout)
+
+// Fetch asks the peer for a piece and fills buf with it; buf is exactly the
+// piece's length. The bytes are not verified. When ctx ends, the peer is told
+// that the piece is no longer wanted. A [*wire.CodeError] is the peer's refusal.
+func (l *Link) Fetch(ctx context.Context, piece int, buf []byte) error {
+	st, err := l.conn.sess.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	defer context.AfterFunc(ctx, func() { st.Abort(transport.Code(wire.Error_ERROR_CANCELLED)) })()
+	if err := st.SetDeadline(time.Now().Add(StallTimeout)); err != nil {
+		return err
+	}
+	err = wire.Write(st, &wire.Open{Kind: &wire.Open_Piece{Piece: &wire.Piece{
+		TorrentId: l.id[:], Index: uint32(piece),
+	}}})
+	if err == nil {
+		err = st.CloseWrite()
+	}
+	if err == nil {
+		err = fill(st, buf)
+	}
+	if ctx.Err() != nil && err != nil {
+		return ctx.Err()
+	}
+	var abort *transport.AbortError
+	if errors.As(err, &abort) && abort.Remote {
+		return &wire.CodeError{Code: wire.Error(abort.Code)}
+	}
+	l.conn.touch()
+	return err
+}
+
+// fill reads buf whole, giving up when nothing comes for StallTimeout.
+func fill(st transport.Stream, buf []byte) error {
+	for {
+		n, err := st.ReadFull(buf)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return wire.Errorf(wire.Error_ERROR_BAD_PIECE, "the piece ends %d bytes short", len(buf)-n)
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case n == 0:
+			return ErrStalled
+		}
+		buf = buf[n:]
+		if err := st.SetDeadline(time.Now().Add(StallTimeout)); err != nil {
+			return err
+		}
+	}
+}
