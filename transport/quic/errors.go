@@ -1,0 +1,64 @@
+package quic
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/mtor-dev/mtor/transport"
+)
+
+// errStreamClosed is returned by a stream's methods after its own Close.
+var errStreamClosed = fmt.Errorf("stream closed by this side: %w", net.ErrClosed)
+
+// codeOf narrows a code from the wire, where QUIC allows 62 bits. What is out
+// of range becomes CodeLimit, which no protocol gives a meaning.
+func codeOf[C quicgo.StreamErrorCode | quicgo.ApplicationErrorCode](c C) transport.Code {
+	return transport.Code(min(uint64(c), transport.CodeLimit))
+}
+
+// sessionError says in the transport's words why a QUIC connection ended:
+//
+//	CONNECTION_CLOSE by an application (RFC 9000, 19.19)  its code and side
+//	anything else (timeout, protocol error, socket)       Err
+func sessionError(err error) *transport.SessionError {
+	if app, ok := errors.AsType[*quicgo.ApplicationError](err); ok {
+		return &transport.SessionError{Code: codeOf(app.ErrorCode), Remote: app.Remote}
+	}
+	if tr, ok := errors.AsType[*quicgo.TransportError](err); ok {
+		return &transport.SessionError{Remote: tr.Remote, Err: err}
+	}
+	return &transport.SessionError{Err: err}
+}
+
+// streamError says in the transport's words why a stream's method failed.
+// closed tells that this side has called Close.
+//
+//	io.EOF, deadline                         as they are
+//	RESET_STREAM, STOP_SENDING (RFC 9000, 3) AbortError, by the side that sent it
+//	own Close                                errStreamClosed
+//	anything else                            the session's end
+func streamError(err error, closed bool) error {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	if errors.Is(err, quicgo.ErrStreamClosed) {
+		return errStreamClosed
+	}
+	if abort, ok := errors.AsType[*quicgo.StreamError](err); ok {
+		if closed && !abort.Remote {
+			return errStreamClosed
+		}
+		return &transport.AbortError{Code: codeOf(abort.ErrorCode), Remote: abort.Remote}
+	}
+	return sessionError(err)
+}
+
+func isStreamError(err error) bool {
+	_, ok := errors.AsType[*quicgo.StreamError](err)
+	return ok
+}

@@ -1,0 +1,150 @@
+// Package quic carries sessions over QUIC (RFC 9000): one connection per peer,
+// one QUIC stream per stream, TLS 1.3 inside. It owns the UDP sockets, the
+// settings of the QUIC connection and the translation of QUIC's errors; the
+// protocol itself is that of github.com/quic-go/quic-go.
+//
+// Sessions are encrypted and not authenticated: any certificate is accepted
+// (see package identity).
+//
+// A dialled session has a UDP socket of its own, which goes with it. Accepted
+// sessions share the socket of their listener, which stays bound until the
+// listener is closed and the last of them has ended.
+package quic
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
+)
+
+// Scheme names this transport in addresses.
+const Scheme = "quic"
+
+// alpn names the protocol in the TLS handshake (RFC 7301). A peer that speaks
+// another one is refused there.
+const alpn = "mtor/1"
+
+const (
+	// DefaultIdleTimeout is how long a session lives without a packet from
+	// its peer. Pings flow three times as often, so that a session dies of
+	// three losses in a row or of a peer that has vanished, and never of
+	// having nothing to say. It also is well under the 30 s for which
+	// middleboxes keep a UDP binding.
+	DefaultIdleTimeout = 15 * time.Second
+	pingsPerTimeout    = 3
+
+	// handshakeSilence ends a handshake in which the peer says nothing; twice
+	// that ends any handshake.
+	handshakeSilence = 5 * time.Second
+)
+
+// Flow-control windows in bytes. A new stream may hold a piece of 512 KiB and
+// what surrounds it without waiting for an update; a session costs its
+// receiver connectionWindow at most. Pieces in flight times their length must
+// fit into connectionWindow, or streams that nobody reads yet hold up others.
+const (
+	streamWindow     = 1 << 20
+	streamWindowMax  = 2 << 20
+	connectionWindow = 16 << 20
+)
+
+// Options are the settings of the transport. The zero value works.
+type Options struct {
+	// LocalIP is the address to dial from. The zero value leaves the choice
+	// to the system.
+	LocalIP netip.Addr
+	// Certificate is presented to peers. Without one, New makes an ephemeral
+	// certificate.
+	Certificate tls.Certificate
+	// IdleTimeout is how long a session lives without a packet from its peer;
+	// of the two sides' values the smaller one counts. Zero means
+	// [DefaultIdleTimeout].
+	IdleTimeout time.Duration
+	// Log is told, once, when the system grants smaller UDP buffers than
+	// wanted, which costs throughput and is no error. Nil means silence.
+	Log *slog.Logger
+}
+
+// carrier is the state behind one row of the transport table.
+type carrier struct {
+	localIP netip.Addr
+	server  *tls.Config
+	client  *tls.Config
+	config  *quicgo.Config
+	log     *slog.Logger
+	clamped sync.Once // guards the log line about small buffers
+}
+
+// New returns the transport "quic".
+//
+// It sets QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING in the environment, unless it
+// is set already: quic-go would write its own line about small UDP buffers to
+// the standard logger, and has no other switch for it.
+func New(o Options) (transport.Transport, error) {
+	if len(o.Certificate.Certificate) == 0 {
+		var err error
+		if o.Certificate, err = identity.Ephemeral(); err != nil {
+			return transport.Transport{}, fmt.Errorf("quic: %w", err)
+		}
+	}
+	if o.IdleTimeout < 0 {
+		return transport.Transport{}, fmt.Errorf("quic: idle timeout %v is negative", o.IdleTimeout)
+	}
+	if o.IdleTimeout == 0 {
+		o.IdleTimeout = DefaultIdleTimeout
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := silenceBufferWarning(); err != nil {
+		return transport.Transport{}, fmt.Errorf("quic: %w", err)
+	}
+	c := &carrier{
+		localIP: o.LocalIP.Unmap(),
+		server: &tls.Config{
+			Certificates: []tls.Certificate{o.Certificate},
+			NextProtos:   []string{alpn},
+			MinVersion:   tls.VersionTLS13,
+			// No client keeps tickets, so none are sent.
+			SessionTicketsDisabled: true,
+		},
+		client: &tls.Config{
+			NextProtos: []string{alpn},
+			MinVersion: tls.VersionTLS13,
+			// Peers prove nothing but that they hold the key they present;
+			// pieces are checked against their digests.
+			InsecureSkipVerify: true, //nolint:gosec // see package identity
+		},
+		config: &quicgo.Config{
+			HandshakeIdleTimeout:           handshakeSilence,
+			MaxIdleTimeout:                 o.IdleTimeout,
+			KeepAlivePeriod:                o.IdleTimeout / pingsPerTimeout,
+			InitialStreamReceiveWindow:     streamWindow,
+			MaxStreamReceiveWindow:         streamWindowMax,
+			InitialConnectionReceiveWindow: connectionWindow,
+			MaxConnectionReceiveWindow:     connectionWindow,
+			MaxIncomingStreams:             transport.MaxStreams,
+			MaxIncomingUniStreams:          -1, // none: the protocol has two-way streams only
+		},
+		log: o.Log,
+	}
+	return transport.Transport{Scheme: Scheme, Dial: c.dial, Listen: c.listen}, nil
+}
+
+const bufferWarningSwitch = "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING"
+
+func silenceBufferWarning() error {
+	if _, ok := os.LookupEnv(bufferWarningSwitch); ok {
+		return nil
+	}
+	return os.Setenv(bufferWarningSwitch, "true")
+}
