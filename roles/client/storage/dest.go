@@ -1,0 +1,189 @@
+package storage
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"github.com/mtor-dev/mtor/torrentfmt"
+)
+
+const (
+	partExt = ".part"
+	// maxName is the longest name that common file systems take, in bytes.
+	maxName = torrentfmt.MaxNameLen
+)
+
+// PartPath is where the download of path lives until it is whole: path with
+// ".part" behind, or, where that name would be too long for a file system, its
+// beginning, a digest of all of it, and ".part".
+func PartPath(path string) string {
+	dir, name := filepath.Split(path)
+	return dir + partName(name)
+}
+
+func partName(name string) string {
+	if len(name)+len(partExt) <= maxName {
+		return name + partExt
+	}
+	sum := sha1.Sum([]byte(name))
+	tail := "-" + hex.EncodeToString(sum[:8]) + partExt
+	cut := maxName - len(tail)
+	for cut > 0 && !utf8.RuneStart(name[cut]) {
+		cut--
+	}
+	return name[:cut] + tail
+}
+
+// dest is a destination: its folder, opened, and the two names in it.
+type dest struct {
+	dir   string
+	root  *os.Root
+	name  string
+	part  string
+	saved sync.Once
+	err   error // of the one sync of the folder
+}
+
+func openDest(path string) (*dest, error) {
+	dir, name := filepath.Split(path)
+	if name == "" || name == "." || name == ".." {
+		return nil, fmt.Errorf("%q is no file name: %w", path, fs.ErrInvalid)
+	}
+	if dir == "" {
+		dir = "."
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("the folder of %s: %w", path, err)
+	}
+	return &dest{dir: dir, root: root, name: name, part: partName(name)}, nil
+}
+
+func (d *dest) close() error { return d.root.Close() }
+
+func (d *dest) path(name string) string { return filepath.Join(d.dir, name) }
+
+// named puts the whole path into an error that os.Root made from a bare name.
+func (d *dest) named(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) && !strings.ContainsRune(pe.Path, filepath.Separator) {
+		return &fs.PathError{Op: pe.Op, Path: d.path(pe.Path), Err: pe.Err}
+	}
+	return err
+}
+
+// open opens a regular file of the folder; anything else under that name is an
+// *OccupiedError, and never opened: a FIFO would block, a link lead away.
+func (d *dest) open(name string, flag int) (*os.File, error) {
+	info, err := d.root.Lstat(name)
+	if err != nil {
+		return nil, d.named(err)
+	}
+	if why := notRegular(info.Mode()); why != "" {
+		return nil, &OccupiedError{Path: d.path(name), Why: why}
+	}
+	file, err := d.root.OpenFile(name, flag|openNonblock, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, &OccupiedError{Path: d.path(name), Why: "cannot be opened: " + d.named(err).Error(), Err: err}
+	}
+	if err != nil {
+		return nil, d.named(err)
+	}
+	opened, err := file.Stat()
+	if err == nil && !os.SameFile(info, opened) {
+		err = &OccupiedError{Path: d.path(name), Why: "was replaced while it was opened", Err: ErrReplaced}
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+func notRegular(mode fs.FileMode) string {
+	switch {
+	case mode.IsRegular():
+		return ""
+	case mode.IsDir():
+		return "is a folder"
+	case mode&fs.ModeSymlink != 0:
+		return "is a symbolic link"
+	default:
+		return "is no regular file"
+	}
+}
+
+// leadsTo is nil when name leads to this open file, and ErrReplaced otherwise.
+func (d *dest) leadsTo(name string, file *os.File) error {
+	there, err := d.root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", d.path(name), ErrReplaced)
+	}
+	if err != nil {
+		return d.named(err)
+	}
+	own, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(there, own) {
+		return fmt.Errorf("%s: %w", d.path(name), ErrReplaced)
+	}
+	return nil
+}
+
+func (d *dest) lock(file *os.File) error {
+	err := lockFile(file)
+	if errors.Is(err, ErrLocked) {
+		return &OccupiedError{Path: d.path(d.part), Why: ErrLocked.Error(), Err: ErrLocked}
+	}
+	if err != nil {
+		return fmt.Errorf("%s: lock: %w", d.path(d.part), err)
+	}
+	return nil
+}
+
+// syncName makes the .part's name durable, once.
+func (d *dest) syncName() error {
+	d.saved.Do(func() { d.err = syncFolder(d.root) })
+	return d.err
+}
+
+// partReader reads a .part for verifying. It passes over holes, which no piece
+// was written to, and notices whether anything was.
+type partReader struct {
+	file    *os.File
+	seek    sync.Mutex // holds the file's offset, which nothing else uses
+	touched atomic.Bool
+}
+
+var zeros [4096]byte
+
+func (r *partReader) ReadAt(p []byte, off int64) (int, error) {
+	r.seek.Lock()
+	hole := isHole(r.file, off, int64(len(p)))
+	r.seek.Unlock()
+	if hole {
+		return 0, io.EOF
+	}
+	n, err := r.file.ReadAt(p, off)
+	for b := p[:n]; len(b) > 0 && !r.touched.Load(); {
+		k := min(len(b), len(zeros))
+		if !bytes.Equal(b[:k], zeros[:k]) {
+			r.touched.Store(true)
+		}
+		b = b[k:]
+	}
+	return n, err
+}

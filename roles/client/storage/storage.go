@@ -1,0 +1,181 @@
+// Package storage owns the way between files and pieces: it verifies a file
+// that is there, reserves the destination of a download, writes its pieces,
+// hands out sections to send, and puts the whole file under its final name.
+// It also owns the piece buffers.
+//
+// A download lives in "<name>.part" beside its destination, locked for one
+// process. The final name appears in one step, once every piece is verified and
+// on disk, and never takes the place of something that is there. Every name is
+// looked up in the destination's folder, opened once, so that a folder that is
+// moved or replaced meanwhile leads nowhere else.
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+
+	"github.com/bits-and-blooms/bitset"
+
+	"github.com/mtor-dev/mtor/torrentfmt"
+)
+
+// Progress is told how many of total bytes have been verified. Calls do not
+// overlap; verifying waits for them. It may be nil.
+type Progress = func(done, total int64)
+
+// Mark tells one state of a file from another without reading it: a file whose
+// mark is the recorded one is believed to hold what it held then.
+type Mark struct {
+	Size    int64 // bytes
+	ModTime int64 // nanoseconds since 1970
+}
+
+func markOf(info fs.FileInfo) Mark {
+	return Mark{Size: info.Size(), ModTime: info.ModTime().UnixNano()}
+}
+
+// File is one torrent's file: whole and read-only, or a download's .part. Its
+// methods may be called concurrently, but for Close no more than once.
+type File struct {
+	t    *torrentfmt.Torrent
+	path string // as the caller named it: what messages say
+	file *os.File
+	dest *dest // nil for a seeded file: it is never renamed or removed
+
+	// life is held shared while bytes are written or synced, and alone by what
+	// ends the .part: Finish, Remove and Close wait for writes.
+	life    sync.RWMutex
+	renamed bool // guarded by life, as are the fields of dest
+
+	mu     sync.Mutex // guards the rest, and is never held over a system call
+	have   *bitset.BitSet
+	nhave  int
+	whole  bool
+	closed bool
+}
+
+func newFile(t *torrentfmt.Torrent, path string, file *os.File, d *dest, have *bitset.BitSet, whole bool) *File {
+	return &File{t: t, path: path, file: file, dest: d, have: have, nhave: int(have.Count()), whole: whole}
+}
+
+// Have is a copy of the set of pieces that are there and verified.
+func (f *File) Have() *bitset.BitSet {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.have.Clone()
+}
+
+// Whole reports whether the file stands complete under its final name. A
+// download that has every piece becomes whole by Finish.
+func (f *File) Whole() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.whole
+}
+
+// has looks a piece up; it fails when the file is closed or i is no piece.
+func (f *File) has(i int) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return false, fmt.Errorf("%s: %w", f.path, fs.ErrClosed)
+	}
+	if i < 0 || i >= f.t.NumPieces() {
+		return false, &PieceError{Path: f.path, Piece: i, Err: fs.ErrInvalid}
+	}
+	return f.have.Test(uint(i)), nil
+}
+
+// WritePiece stores piece i, whose digest the caller has verified. data is the
+// piece's full length. Pieces may be written concurrently; a piece that is
+// there already is left alone. A full disk is told by IsDiskFull; the piece is
+// then not counted as had and can be written again later.
+func (f *File) WritePiece(i int, data []byte) error {
+	f.life.RLock()
+	defer f.life.RUnlock()
+	there, err := f.has(i)
+	if err != nil || there {
+		return err
+	}
+	if want := f.t.PieceLen(i); len(data) != want {
+		return &PieceError{Path: f.path, Piece: i, Err: fmt.Errorf("%d bytes: want %d: %w", len(data), want, fs.ErrInvalid)}
+	}
+	if _, err := f.file.WriteAt(data, int64(i)*torrentfmt.PieceSize); err != nil {
+		return fmt.Errorf("write piece %d: %w", i, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.have.Test(uint(i)) {
+		f.have.Set(uint(i))
+		f.nhave++
+	}
+	return nil
+}
+
+// Section is piece i, to be read or sent: an unread reader over the *os.File
+// itself, so that a transport can use sendfile. A piece that is not there is a
+// *PieceError with ErrNoPiece. Sections stay good while Finish renames.
+//
+// After Close, reading a section fails with fs.ErrClosed; a read under way ends
+// first. That holds for the methods of os.File and its SyscallConn: whoever
+// keeps the number that Fd returns loses that protection.
+func (f *File) Section(i int) (*io.SectionReader, error) {
+	there, err := f.has(i)
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		return nil, &PieceError{Path: f.path, Piece: i, Err: ErrNoPiece}
+	}
+	return io.NewSectionReader(f.file, int64(i)*torrentfmt.PieceSize, int64(f.t.PieceLen(i))), nil
+}
+
+// Mark is the file's present mark. For a seeded file, one that differs from
+// what was recorded means that somebody changed it.
+func (f *File) Mark() (Mark, error) {
+	info, err := f.file.Stat()
+	if err != nil {
+		return Mark{}, err
+	}
+	return markOf(info), nil
+}
+
+// Sync makes what was written durable, and the .part's name with it, and
+// returns the mark to record with it. To save a download's state, call Have
+// first: what is written during Sync may or may not be durable after it.
+func (f *File) Sync() (Mark, error) {
+	f.life.RLock()
+	defer f.life.RUnlock()
+	if !f.Whole() {
+		if err := f.file.Sync(); err != nil {
+			return Mark{}, err
+		}
+		if err := f.dest.syncName(); err != nil {
+			return Mark{}, err
+		}
+	}
+	return f.Mark()
+}
+
+// Close waits for writes, frees the descriptors and the lock, and keeps what is
+// on disk. It does not sync. Sections that are still in use fail from now on.
+func (f *File) Close() error {
+	f.life.Lock()
+	defer f.life.Unlock()
+	f.mu.Lock()
+	closed := f.closed
+	f.closed = true
+	f.mu.Unlock()
+	if closed {
+		return fmt.Errorf("%s: %w", f.path, fs.ErrClosed)
+	}
+	err := f.file.Close()
+	if f.dest != nil {
+		err = errors.Join(err, f.dest.close())
+	}
+	return err
+}
