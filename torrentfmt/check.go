@@ -2,6 +2,7 @@ package torrentfmt
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -51,8 +52,8 @@ func (t *Torrent) Check() error { return t.check(len(t.Hashes)) }
 // decoded yet.
 func (t *Torrent) check(hashLen int) error {
 	for i, field := range []string{fieldTracker1, fieldTracker2} {
-		if err := checkTracker(field, t.Trackers[i]); err != nil {
-			return err
+		if err := CheckTracker(t.Trackers[i]); err != nil {
+			return refuse(field, "%v", err)
 		}
 	}
 	if err := CheckName(t.Name); err != nil {
@@ -88,13 +89,15 @@ func CheckName(name string) error {
 	return nil
 }
 
-func checkTracker(field, s string) error {
+// CheckTracker refuses what cannot stand as a tracker in a .mtorrent: an
+// address that package address does not take, or one with port 0.
+func CheckTracker(s string) error {
 	a, err := address.Parse(s)
 	if err != nil {
-		return refuse(field, "%v", err)
+		return err
 	}
 	if a.Port == 0 {
-		return refuse(field, "port 0 cannot be dialled: want 1 to 65535")
+		return errors.New("port 0 cannot be dialled: want 1 to 65535")
 	}
 	return nil
 }

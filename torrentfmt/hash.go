@@ -80,7 +80,7 @@ func unchanged(f *os.File, path string, before fs.FileInfo) error {
 		return ErrChanged
 	}
 	// Files of /proc say that they are empty and are not.
-	if n, err := f.ReadAt(make([]byte, 1), before.Size()); n > 0 || err != io.EOF {
+	if n, err := f.ReadAt(make([]byte, 1), before.Size()); n > 0 || !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%w: longer than the %d bytes it claims", ErrChanged, before.Size())
 	}
 	return nil
@@ -132,7 +132,7 @@ func digests(ctx context.Context, r io.ReaderAt, size int64, progress func(done,
 			}
 			piece := buf[:PieceLen(size, i)]
 			n, err := r.ReadAt(piece, int64(i)*PieceSize)
-			if err != nil && err != io.EOF {
+			if err != nil && !errors.Is(err, io.EOF) {
 				return err
 			}
 			var sum []byte

@@ -102,7 +102,7 @@ func TestVerifyMarksExactlyTheSpoiltPieces(t *testing.T) {
 			bad[at/PieceSize] = true
 		}
 		end := rapid.IntRange(0, len(data)).Draw(rt, "end")
-		have, err := Verify(context.Background(), want, bytes.NewReader(spoilt[:end]), nil)
+		have, err := Verify(t.Context(), want, bytes.NewReader(spoilt[:end]), nil)
 		if err != nil {
 			rt.Fatal(err)
 		}
