@@ -1,0 +1,169 @@
+package menu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mtor-dev/mtor/roles/client/control"
+)
+
+// memory is a control.API whose disk and network are maps: files that can be
+// shared, and .mtorrent files with the fate of their downloads.
+type memory struct {
+	mu      sync.Mutex
+	files   map[string]int64           // path -> size
+	remote  map[string]remote          // path of a .mtorrent
+	list    []*control.Download        // in the order of adding
+	changed chan struct{}              // closed and made anew at each change
+	hashing func(report func(n int64)) // stands for reading a file; may be nil
+	quits   int
+}
+
+// remote is a torrent that others share.
+type remote struct {
+	name string
+	size int64
+	fate string // "complete" at once, "stuck", "whole" on this disk already, or why it fails
+}
+
+var _ control.API = (*memory)(nil)
+
+func newMemory() *memory {
+	return &memory{files: map[string]int64{}, remote: map[string]remote{}, changed: make(chan struct{})}
+}
+
+func (m *memory) add(d control.Download) control.Download {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.list = append(m.list, &d)
+	return d
+}
+
+// change edits the download with the given name and wakes those who wait.
+func (m *memory) change(name string, edit func(*control.Download)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range m.list {
+		if d.Name == name {
+			edit(d)
+		}
+	}
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+func (m *memory) Share(ctx context.Context, file, mtorrent string, progress func(done, total int64)) (control.Download, error) {
+	size, ok := m.files[file]
+	if !ok {
+		return control.Download{}, fmt.Errorf("share %s: no such file", file)
+	}
+	if m.hashing != nil {
+		m.hashing(func(n int64) {
+			if progress != nil {
+				progress(n, size)
+			}
+		})
+	}
+	if err := ctx.Err(); err != nil {
+		return control.Download{}, err
+	}
+	d := control.Download{Name: path.Base(file), Path: file, Mtorrent: path.Join("/lib", mtorrent), State: control.Seeding, Size: size, Done: size}
+	if d.Name == "lonely.iso" {
+		d.Note = "no tracker answers, announced later"
+	}
+	return m.add(d), nil
+}
+
+func (m *memory) Get(_ context.Context, mtorrent, dest string) (control.Download, error) {
+	r, ok := m.remote[mtorrent]
+	if !ok {
+		return control.Download{}, fmt.Errorf("get %s: not a .mtorrent: it is empty", mtorrent)
+	}
+	d := control.Download{Name: r.name, Path: path.Join(dest, r.name), Mtorrent: path.Join("/lib", mtorrent), State: control.Downloading, Size: r.size}
+	if r.fate == "whole" {
+		d.State, d.Done = control.Seeding, d.Size
+	}
+	m.add(d)
+	switch r.fate {
+	case "stuck", "whole":
+	case "complete":
+		m.change(r.name, func(d *control.Download) { d.State, d.Done = control.Seeding, d.Size })
+	default:
+		m.change(r.name, func(d *control.Download) { d.State, d.Note = control.Failed, r.fate })
+	}
+	return d, nil
+}
+
+func (m *memory) Downloads(context.Context) ([]control.Download, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []control.Download
+	for _, d := range m.list {
+		list = append(list, *d)
+	}
+	return list, nil
+}
+
+func (m *memory) Remove(_ context.Context, mtorrent string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := slices.IndexFunc(m.list, func(d *control.Download) bool { return path.Base(d.Mtorrent) == path.Base(mtorrent) })
+	if i < 0 {
+		return fmt.Errorf("remove %s: not in the library", mtorrent)
+	}
+	if m.list[i].State == control.Downloading {
+		return fmt.Errorf("remove %s: it is downloading", mtorrent)
+	}
+	m.list = slices.Delete(m.list, i, i+1)
+	return nil
+}
+
+func (m *memory) Wait(ctx context.Context, timeout time.Duration) ([]control.Download, error) {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, control.ErrUnfinished)
+		defer cancel()
+	}
+	var waited []*control.Download
+	m.mu.Lock()
+	for _, d := range m.list {
+		if d.State == control.Downloading || d.State == control.Failed {
+			waited = append(waited, d)
+		}
+	}
+	m.mu.Unlock()
+	for {
+		m.mu.Lock()
+		running := 0
+		var list []control.Download
+		for _, d := range waited {
+			if d.State == control.Downloading {
+				running++
+			}
+			list = append(list, *d)
+		}
+		changed := m.changed
+		m.mu.Unlock()
+		if running == 0 {
+			return list, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return list, context.Cause(ctx)
+		}
+	}
+}
+
+func (m *memory) Quit(context.Context) error {
+	m.quits++
+	if m.quits > 1 {
+		return errors.New("quit: was called twice")
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+package menu
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/mtor-dev/mtor/roles/client/control"
+	"github.com/mtor-dev/mtor/torrentfmt"
+)
+
+// showLine is a torrent's line in the answer to show downloads. The rate is
+// what comes in while it downloads, and what goes out when it is whole.
+func showLine(d control.Download) string {
+	name := printable(d.Name)
+	var line string
+	switch d.State {
+	case control.Downloading:
+		line = fmt.Sprintf("[D] %s %s %s %s", name, percent(d), rate(d.DownRate), count(d.Peers, "peer"))
+	case control.Seeding:
+		line = fmt.Sprintf("[S] %s %s %s up %s", name, percent(d), rate(d.UpRate), count(d.Peers, "peer"))
+	default:
+		return fmt.Sprintf("[!] %s %s", name, why(d))
+	}
+	if d.Note != "" {
+		line += " (" + printable(d.Note) + ")"
+	}
+	return line
+}
+
+// why says what stopped a torrent that neither downloads nor seeds.
+func why(d control.Download) string {
+	if d.Note != "" {
+		return printable(d.Note)
+	}
+	return string(d.State)
+}
+
+func sharedLine(d control.Download) string {
+	return fmt.Sprintf("shared %s: %s in %s, %s", printable(d.Name), size(d.Size),
+		count(torrentfmt.NumPieces(d.Size), "piece"), printable(d.Mtorrent))
+}
+
+func gotLine(d control.Download) string {
+	verb := "getting"
+	if d.State == control.Seeding {
+		verb = "have"
+	}
+	return fmt.Sprintf("%s %s: %s to %s", verb, printable(d.Name), size(d.Size), printable(d.Path))
+}
+
+// percent is rounded down: 100% is said of a whole file alone.
+func percent(d control.Download) string {
+	if d.Size <= 0 {
+		return "100%"
+	}
+	return strconv.FormatInt(d.Done*100/d.Size, 10) + "%" // Size is at most 2^53
+}
+
+func size(bytes int64) string { return humanize.Bytes(uint64(max(bytes, 0))) }
+
+func rate(bytes float64) string { return humanize.Bytes(uint64(max(bytes, 0))) + "/s" }
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+// printable makes one line of s that no terminal obeys: what is not a visible
+// character is written as Go escapes it.
+func printable(s string) string {
+	if strings.IndexFunc(s, hidden) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if hidden(r) {
+			q := strconv.Quote(s[i : i+n])
+			b.WriteString(q[1 : len(q)-1])
+		} else {
+			b.WriteString(s[i : i+n])
+		}
+		i += n
+	}
+	return b.String()
+}
+
+func hidden(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
+
+// printHelp lists the grammar.
+func printHelp(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, v := range verbs {
+		_, _ = fmt.Fprintf(t, "%s\t%s\n", v.usage(), v.help)
+	}
+	_ = t.Flush() // a reader that is gone has its answers lost, nothing else
+}
+
+// printError writes the line of a failed command. An error's text up to the
+// first colon says what failed; one without a colon failed at what.
+func printError(w io.Writer, what string, err error) {
+	text := err.Error()
+	if c, ok := err.(*commandError); ok {
+		what, text = c.what, c.why
+	} else if head, tail, ok := strings.Cut(text, ": "); ok {
+		what, text = head, tail
+	}
+	_, _ = fmt.Fprintf(w, "error: %s : %s\n", printable(what), printable(strings.ReplaceAll(text, "\n", "; ")))
+}
