@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,11 +19,13 @@ const MaxLen = 280
 // Schemes are the transports that an address may insist on.
 var Schemes = []string{"tcp", "quic"}
 
-// Address is a parsed address. Scheme is empty when any transport will do.
+// Address is a parsed address. Two spellings of one address parse to equal
+// values: IPs are in their canonical form (RFC 5952; an IPv4 address is never
+// mapped into IPv6) and DNS names in lower case.
 type Address struct {
-	Scheme string
+	Scheme string // empty when any transport will do
 	Host   string // an IP without brackets, or a DNS name
-	Port   uint16
+	Port   uint16 // 0 means any free port, to listen on
 }
 
 // HostPort is the form that net.Dial takes.
@@ -46,7 +49,7 @@ func Parse(s string) (Address, error) {
 	}
 	var a Address
 	if scheme, rest, ok := strings.Cut(s, "://"); ok {
-		if !known(scheme) {
+		if !slices.Contains(Schemes, scheme) {
 			return Address{}, fmt.Errorf("unknown scheme %q: want %s", scheme, strings.Join(Schemes, " or "))
 		}
 		a.Scheme, s = scheme, rest
@@ -55,36 +58,13 @@ func Parse(s string) (Address, error) {
 	if err != nil {
 		return Address{}, errors.New("want host:port (an IPv6 host in brackets)")
 	}
-	if err := checkHost(host); err != nil {
+	if a.Host, err = parseHost(host, s[0] == '['); err != nil {
 		return Address{}, err
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || port != strconv.FormatUint(n, 10) {
 		return Address{}, fmt.Errorf("port %q is not a number from 0 to 65535", port)
 	}
-	a.Host, a.Port = host, uint16(n)
+	a.Port = uint16(n)
 	return a, nil
-}
-
-func known(scheme string) bool {
-	for _, s := range Schemes {
-		if s == scheme {
-			return true
-		}
-	}
-	return false
-}
-
-func checkHost(host string) error {
-	if host == "" {
-		return errors.New("the host is missing")
-	}
-	for _, r := range host {
-		ok := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
-			strings.ContainsRune(".-_:%", r)
-		if !ok {
-			return fmt.Errorf("the host holds %q", r)
-		}
-	}
-	return nil
 }
