@@ -15,6 +15,8 @@ import (
 
 	"github.com/bits-and-blooms/bitset"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
@@ -98,7 +100,7 @@ func Dial(ctx context.Context, sess transport.Session, self Self, host Host) (*C
 		return nil, err
 	}
 	deadline, _ := ctx.Deadline()
-	if err := errors.Join(st.SetDeadline(deadline), wire.Write(st, self.hello()), st.CloseWrite()); err != nil {
+	if err := errors.Join(st.SetDeadline(deadline), say(st, self.hello())); err != nil {
 		return nil, err
 	}
 	return greeted(ctx, sess, st, self, host, true)
@@ -141,28 +143,35 @@ func greeted(ctx context.Context, sess transport.Session, st transport.Stream, s
 		return nil, wire.Errorf(wire.Error_ERROR_DUPLICATE, "this is the node itself")
 	}
 	if !dialed {
-		if err := errors.Join(wire.Write(st, self.hello()), st.CloseWrite()); err != nil {
+		if err := say(st, self.hello()); err != nil {
 			return nil, err
 		}
 	}
 	return c, st.Close()
 }
 
-// listenAddr is where the peer can be dialled: the port that it names at the
-// session's source, since it announces itself to trackers with that IP.
+// say sends the only message of this side on a stream.
+func say(st transport.Stream, m proto.Message) error {
+	b, err := wire.Append(nil, m)
+	if err != nil {
+		return err
+	}
+	return transport.WriteLast(st, b)
+}
+
+// listenAddr is where the peer can be dialled: the port that it names, at the
+// session's source. Clients dial from the address that they announce, and what
+// a peer says of its IP proves nothing.
 func listenAddr(said string, sess transport.Session) (netip.AddrPort, error) {
 	a, err := netip.ParseAddrPort(said)
 	if err != nil {
 		return a, wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "listen address %.60q: want ip:port", said)
 	}
-	if a.Addr().IsUnspecified() {
-		source, err := netip.ParseAddrPort(sess.RemoteAddr().String())
-		if err != nil {
-			return a, fmt.Errorf("source address: %w", err)
-		}
-		return netip.AddrPortFrom(source.Addr().Unmap(), a.Port()), nil
+	source, err := netip.ParseAddrPort(sess.RemoteAddr().String())
+	if err != nil {
+		return a, fmt.Errorf("source address: %w", err)
 	}
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), nil
+	return netip.AddrPortFrom(source.Addr().Unmap(), a.Port()), nil
 }
 
 func (s Self) hello() *wire.Hello {
@@ -177,6 +186,20 @@ func (s Self) hello() *wire.Hello {
 func (c *Conn) Keeps() bool {
 	smaller := string(c.self.ID[:]) < string(c.ID[:])
 	return c.dialed == smaller
+}
+
+// Dialed reports whether this side dialled the session.
+func (c *Conn) Dialed() bool { return c.dialed }
+
+// Torrents lists the torrents that have a link.
+func (c *Conn) Torrents() []torrentfmt.ID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ids := make([]torrentfmt.ID, 0, len(c.links))
+	for id := range c.links {
+		ids = append(ids, id)
+	}
+	return ids
 }
 
 // Source names the peer and the way to it, for people: "tcp 127.0.0.1:7001".

@@ -311,12 +311,9 @@ func (l *Link) Fetch(ctx context.Context, piece int, buf []byte) error {
 	if err := st.SetDeadline(time.Now().Add(StallTimeout)); err != nil {
 		return err
 	}
-	err = wire.Write(st, &wire.Open{Kind: &wire.Open_Piece{Piece: &wire.Piece{
+	err = say(st, &wire.Open{Kind: &wire.Open_Piece{Piece: &wire.Piece{
 		TorrentId: l.id[:], Index: uint32(piece),
 	}}})
-	if err == nil {
-		err = st.CloseWrite()
-	}
 	if err == nil {
 		err = fill(st, buf)
 	}
