@@ -1,0 +1,97 @@
+// Package tcp carries streams over one TCP connection per peer, with frames
+// of its own. It owns the frames, the flow control and the shortest way of a
+// piece through the machine: from the file to the socket by sendfile(2), and
+// from the socket into the buffer that the reader has posted, with one copy.
+//
+// # On the wire
+//
+// Both ends begin with the eight bytes of the preface. Then come frames: a
+// header of 16 bytes (type, flags, two zero bytes, a 32-bit value, a 64-bit
+// stream ID, all big-endian), and behind a data header as many bytes as its
+// value says, at most 128 KiB.
+//
+//	type       value            meaning
+//	1 data     payload length   flag 1: opens the stream; flag 2: ends this direction
+//	2 credit   bytes            the receiver of the stream takes so many more
+//	3 stop     code             the receiver gave up reading; the sender shall stop
+//	4 abort    code             both directions are over
+//	5 close    code, ID 0       the session is over
+//
+// The dialler opens streams with odd IDs, the acceptor with even ones, each
+// in rising order. A stream starts with 64 KiB of credit in both directions.
+// Frames of a stream that the receiver has freed are dropped. Whoever breaks
+// a rule loses the session.
+package tcp
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/mtor-dev/mtor/transport"
+)
+
+// Scheme names this transport in addresses.
+const Scheme = "tcp"
+
+const (
+	// keepAlive is how long an idle connection stays silent before the
+	// kernel probes the peer.
+	keepAlive = 15 * time.Second
+	// writeStall is how long a frame may take to leave. A peer whose kernel
+	// takes less than 128 KiB in that time is as good as gone, and would hold
+	// the memory of everything that waits for it.
+	writeStall = 30 * time.Second
+	// closeWait bounds how long Close tries to bring its code to the peer.
+	closeWait = time.Second
+	// handshakeWait is how long a new connection may take to say its preface.
+	handshakeWait = 10 * time.Second
+	// maxHandshakes is how many accepted connections may be without a preface
+	// at once. Beyond it the oldest goes: an honest peer's preface comes one
+	// round trip after its connection, so the oldest are the silent ones.
+	maxHandshakes = 256
+	// acceptBacklog is how many connections with a preface may wait for
+	// Accept; they cost a socket each, and no goroutine.
+	acceptBacklog = 128
+	// maxControl bounds the control frames that wait for the socket, in bytes.
+	// Every stream that a peer may have open takes three at most when it is
+	// freed (48 KiB in all), so only a peer that opens and never reads gets
+	// there.
+	maxControl = 256 << 10
+)
+
+// Errors that end a session, found inside its *transport.SessionError.
+var (
+	// ErrNotMux is returned when the other end speaks another protocol, or
+	// another version of this one.
+	ErrNotMux = errors.New("the peer does not speak this version of the stream protocol")
+	// ErrFrame is returned when a frame breaks the rules of the package's doc.
+	ErrFrame = errors.New("the peer sent a frame that breaks the stream protocol")
+	// ErrCredit is returned when a peer sends more than it was granted.
+	ErrCredit = errors.New("the peer sent beyond its credit")
+	// ErrStreams is returned when a peer has more than transport.MaxStreams
+	// streams open at once.
+	ErrStreams = errors.New("the peer opened too many streams")
+	// ErrControl is returned when a peer causes control frames and takes none.
+	ErrControl = errors.New("the peer does not take its control frames")
+	// ErrStalled is returned when a frame could not be sent for 30 s.
+	ErrStalled = errors.New("the peer takes nothing")
+	// ErrFileShrank is returned when a file became shorter than it was when
+	// its bytes were announced to the peer.
+	ErrFileShrank = errors.New("the file shrank while it was sent")
+)
+
+// Options chooses how sessions are made. The zero value is ready for use.
+type Options struct {
+	// LocalIP is the address to dial from. The zero value and the unspecified
+	// addresses leave the choice to the kernel.
+	LocalIP netip.Addr
+}
+
+// New returns the row of the transport table for TCP.
+//
+// Dial returns as soon as the connection stands, without a round trip more;
+// that the peer speaks the protocol shows when the first stream is read.
+func New(o Options) transport.Transport {
+	return transport.Transport{Scheme: Scheme, Dial: o.dial, Listen: o.listen}
+}

@@ -1,0 +1,51 @@
+package tcp
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/mtor-dev/mtor/transport"
+)
+
+func (o Options) dial(ctx context.Context, addr string) (transport.Session, error) {
+	s, err := o.connect(ctx, addr)
+	if err != nil {
+		return nil, &transport.DialError{Scheme: Scheme, Addr: addr, Err: err}
+	}
+	return s, nil
+}
+
+func (o Options) connect(ctx context.Context, addr string) (*session, error) {
+	d := net.Dialer{KeepAlive: keepAlive}
+	if o.LocalIP.IsValid() && !o.LocalIP.IsUnspecified() {
+		d.LocalAddr = &net.TCPAddr{IP: o.LocalIP.AsSlice(), Zone: o.LocalIP.Zone()}
+	}
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	c := conn.(*net.TCPConn) // DialContext gives no other for "tcp"
+	if err := sendPreface(c); err != nil {
+		_ = c.Close() // the first error counts
+		return nil, err
+	}
+	s, err := newSession(c, true)
+	if err != nil {
+		_ = c.Close() // the first error counts
+		return nil, err
+	}
+	return s, nil
+}
+
+// sendPreface never waits: the buffer of a new socket is empty.
+func sendPreface(c *net.TCPConn) error {
+	if err := c.SetWriteDeadline(time.Now().Add(handshakeWait)); err != nil {
+		return err
+	}
+	if _, err := c.Write([]byte(preface)); err != nil {
+		return fmt.Errorf("send the preface: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,13 @@
+package tcp
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/mtor-dev/mtor/transport/transporttest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestTCPKeepsTheContract(t *testing.T) { transporttest.Run(t, New(Options{})) }
