@@ -80,6 +80,7 @@ type carrier struct {
 	server  *tls.Config
 	client  *tls.Config
 	config  *quicgo.Config
+	buffers int // bytes wanted in each direction of a socket
 	log     *slog.Logger
 	clamped sync.Once // guards the log line about small buffers
 }
@@ -90,14 +91,22 @@ type carrier struct {
 // is set already: quic-go would write its own line about small UDP buffers to
 // the standard logger, and has no other switch for it.
 func New(o Options) (transport.Transport, error) {
+	c, err := newCarrier(o)
+	if err != nil {
+		return transport.Transport{}, fmt.Errorf("quic: %w", err)
+	}
+	return transport.Transport{Scheme: Scheme, Dial: c.dial, Listen: c.listen}, nil
+}
+
+func newCarrier(o Options) (*carrier, error) {
 	if len(o.Certificate.Certificate) == 0 {
 		var err error
 		if o.Certificate, err = identity.Ephemeral(); err != nil {
-			return transport.Transport{}, fmt.Errorf("quic: %w", err)
+			return nil, err
 		}
 	}
 	if o.IdleTimeout < 0 {
-		return transport.Transport{}, fmt.Errorf("quic: idle timeout %v is negative", o.IdleTimeout)
+		return nil, fmt.Errorf("idle timeout %v is negative", o.IdleTimeout)
 	}
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = DefaultIdleTimeout
@@ -106,9 +115,9 @@ func New(o Options) (transport.Transport, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if err := silenceBufferWarning(); err != nil {
-		return transport.Transport{}, fmt.Errorf("quic: %w", err)
+		return nil, err
 	}
-	c := &carrier{
+	return &carrier{
 		localIP: o.LocalIP.Unmap(),
 		server: &tls.Config{
 			Certificates: []tls.Certificate{o.Certificate},
@@ -135,9 +144,9 @@ func New(o Options) (transport.Transport, error) {
 			MaxIncomingStreams:             transport.MaxStreams,
 			MaxIncomingUniStreams:          -1, // none: the protocol has two-way streams only
 		},
-		log: o.Log,
-	}
-	return transport.Transport{Scheme: Scheme, Dial: c.dial, Listen: c.listen}, nil
+		buffers: bufferWanted,
+		log:     o.Log,
+	}, nil
 }
 
 const bufferWarningSwitch = "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING"

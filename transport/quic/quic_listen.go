@@ -36,8 +36,22 @@ type listener struct {
 
 // listen implements transport.Transport.
 func (c *carrier) listen(ctx context.Context, hostPort string) (transport.Listener, error) {
+	l, err := c.listenVerifying(ctx, hostPort, newDoubt())
+	if err != nil {
+		return nil, err // not l: a nil *listener in an interface is no nil
+	}
+	return l, nil
+}
+
+// newDoubt returns the policy that handshakeRate and handshakeBurst describe:
+// whether a source has to prove its address first.
+func newDoubt() func(net.Addr) bool {
 	limit := rate.NewLimiter(handshakeRate, handshakeBurst)
-	socket, err := c.bind(ctx, listenNetwork(hostPort), hostPort, func(net.Addr) bool { return !limit.Allow() })
+	return func(net.Addr) bool { return !limit.Allow() }
+}
+
+func (c *carrier) listenVerifying(ctx context.Context, hostPort string, verify func(net.Addr) bool) (*listener, error) {
+	socket, err := c.bind(ctx, listenNetwork(hostPort), hostPort, verify)
 	if err != nil {
 		return nil, err
 	}

@@ -50,13 +50,13 @@ func (c *carrier) bind(ctx context.Context, network, hostPort string, verify fun
 // sizeBuffers asks for large buffers and tells the log, once per carrier, when
 // the system grants less.
 func (c *carrier) sizeBuffers(udp *net.UDPConn) {
-	recv, errRecv := growReadBuffer(udp, bufferWanted)
-	send, errSend := growWriteBuffer(udp, bufferWanted)
-	if recv >= bufferWanted && send >= bufferWanted {
+	recv, errRecv := growReadBuffer(udp, c.buffers)
+	send, errSend := growWriteBuffer(udp, c.buffers)
+	if recv >= c.buffers && send >= c.buffers {
 		return
 	}
 	c.clamped.Do(func() {
-		attrs := []any{"wanted_bytes", bufferWanted, "receive_bytes", recv, "send_bytes", send, "hint", bufferHint}
+		attrs := []any{"wanted_bytes", c.buffers, "receive_bytes", recv, "send_bytes", send, "hint", bufferHint}
 		for _, err := range []error{errRecv, errSend} {
 			if err != nil {
 				attrs = append(attrs, "error", err)
