@@ -74,7 +74,11 @@ func greet(ctx context.Context, sess transport.Session, self *wire.Hello) (trans
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(hi.SetDeadline(deadline), wire.Write(hi, self), hi.CloseWrite()); err != nil {
+	b, err := wire.Append(nil, self)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(hi.SetDeadline(deadline), transport.WriteLast(hi, b)); err != nil {
 		return nil, err
 	}
 	st, err := sess.Open(ctx)

@@ -61,6 +61,8 @@ type Options struct {
 type Group struct {
 	o    Options
 	wake chan struct{}
+	ctx  context.Context
+	stop context.CancelFunc
 
 	mu       sync.Mutex
 	conn     *Conn // nil while no tracker is connected
@@ -70,6 +72,7 @@ type Group struct {
 	left     bool
 	lease    time.Duration
 	renewAt  time.Time
+	problem  string
 	mismatch bool // the last renewal did not match
 }
 
@@ -87,13 +90,25 @@ type listing struct {
 
 // NewGroup makes a group that does nothing until Run.
 func NewGroup(o Options) *Group {
-	return &Group{
+	g := &Group{
 		o:        o,
 		wake:     make(chan struct{}, 1),
 		listings: make(map[torrentfmt.ID]*listing),
 		gone:     make(map[torrentfmt.ID]bool),
 		lease:    defaultLease,
 	}
+	g.ctx, g.stop = context.WithCancel(context.Background())
+	return g
+}
+
+// Stop makes Run return soon.
+func (g *Group) Stop() { g.stop() }
+
+// Problem is why no tracker is connected; empty when one is.
+func (g *Group) Problem() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.problem
 }
 
 // Put lists a torrent, or changes its entry from partial to whole. hungry asks
@@ -195,8 +210,10 @@ func (g *Group) Leave(ctx context.Context) error {
 	return g.leave(ctx, conn)
 }
 
-// Run keeps the entries until ctx ends.
-func (g *Group) Run(ctx context.Context) {
+// Run keeps the entries until Stop.
+func (g *Group) Run() {
+	ctx := g.ctx
+	defer g.stop()
 	pause := retryMin
 	for ctx.Err() == nil {
 		conn, err := g.connect(ctx)
@@ -257,7 +274,7 @@ func (g *Group) trackers() []string {
 func (g *Group) connected(conn *Conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.conn = conn
+	g.conn, g.problem = conn, ""
 	g.renewAt = time.Now().Add(g.lease / 4)
 	for _, l := range g.listings {
 		l.dirty, l.at, l.askAt, l.ask = true, time.Time{}, time.Time{}, askMin
@@ -275,6 +292,7 @@ func (g *Group) unreachable(err error) {
 	g.o.Log.Warn("no tracker can be reached", "trackers", strings.Join(g.o.Trackers, ", "), "error", err)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.problem = "no tracker can be reached"
 	for _, l := range g.listings {
 		l.answer(fmt.Errorf("no tracker can be reached: %w", err))
 	}

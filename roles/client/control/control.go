@@ -59,9 +59,9 @@ type Download struct {
 	UpRate   float64 // bytes a second, over the last seconds
 	Peers    int     // connected for this torrent
 	Note     string  // what stands in the way, if anything; empty when all is well
-	// Sources says how many bytes came from whom ("tcp 127.0.0.1:7001"), for
+	// Sources says how many pieces came from whom ("tcp 127.0.0.1:7001"), in
 	// this run of the client.
-	Sources map[string]int64
+	Sources map[string]int
 }
 
 // ErrUnfinished is what Wait returns when downloads still run at its timeout.

@@ -1,0 +1,322 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mtor-dev/mtor/roles/client/control"
+	"github.com/mtor-dev/mtor/roles/client/library"
+	"github.com/mtor-dev/mtor/roles/client/storage"
+	"github.com/mtor-dev/mtor/torrentfmt"
+)
+
+// announceWait is how long share waits for a tracker's word before it answers
+// with a warning.
+const announceWait = 3 * time.Second
+
+// Share implements control.API.
+func (c *Client) Share(ctx context.Context, path, mtorrent string, progress func(done, total int64)) (control.Download, error) {
+	path, mtorrent, err := absolute(path, mtorrent)
+	if err != nil {
+		return control.Download{}, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return control.Download{}, fmt.Errorf("share: %w", err)
+	}
+	mark := storage.Mark{Size: info.Size(), ModTime: info.ModTime().UnixNano()}
+	t, err := torrentfmt.Create(ctx, path, [2]string{c.o.Trackers[0], c.o.Trackers[1]}, progress)
+	if err != nil {
+		return control.Download{}, fmt.Errorf("share: %w", err)
+	}
+	id := t.ID()
+	if known := c.known(mtorrent, id); known != nil {
+		return c.shareAgain(known, path, id)
+	}
+	reused, err := torrentfmt.WriteFile(mtorrent, t)
+	if err != nil {
+		return control.Download{}, fmt.Errorf("share: %w", err)
+	}
+	undo := func(err error) (control.Download, error) {
+		if !reused {
+			err = errors.Join(err, os.Remove(mtorrent))
+		}
+		return control.Download{}, fmt.Errorf("share: %w", err)
+	}
+	// The mark is older than the hashes: a file that has changed since then is
+	// verified anew.
+	file, err := storage.Seed(ctx, t, path, &mark, nil)
+	if err != nil {
+		return undo(err)
+	}
+	it, err := c.add(library.Entry{
+		Mtorrent: mtorrent, Path: path, ID: id, Whole: true, Size: mark.Size, ModTime: mark.ModTime,
+	}, t, file)
+	if err != nil {
+		return undo(errors.Join(err, file.Close()))
+	}
+	wait, cancel := context.WithTimeout(ctx, announceWait)
+	defer cancel()
+	d := c.describe(it)
+	if err := it.group.Announced(wait, id); err != nil {
+		d.Note = "not announced yet, will be later: " + err.Error()
+	}
+	return d, nil
+}
+
+// shareAgain answers for a file that the library knows.
+func (c *Client) shareAgain(it *item, path string, id torrentfmt.ID) (control.Download, error) {
+	d := c.describe(it)
+	if it.entry.ID == id && d.Path == path && (d.State == control.Seeding || d.State == control.Downloading) {
+		return d, nil
+	}
+	return d, fmt.Errorf("share: %s is in the library as %s (%s): remove that first", d.Path, d.Mtorrent, d.State)
+}
+
+// Get implements control.API.
+func (c *Client) Get(ctx context.Context, mtorrent, dest string) (control.Download, error) {
+	path, mtorrent, err := absolute(dest, mtorrent)
+	if err != nil {
+		return control.Download{}, err
+	}
+	t, err := torrentfmt.Open(mtorrent)
+	if err != nil {
+		return control.Download{}, fmt.Errorf("get: %w", err)
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, t.Name)
+	} else if strings.HasSuffix(dest, string(filepath.Separator)) {
+		return control.Download{}, fmt.Errorf("get: there is no folder %s: make it first", path)
+	}
+	id := t.ID()
+	if known := c.known(mtorrent, id); known != nil {
+		return c.getAgain(ctx, known, path, id)
+	}
+	file, adopted, err := storage.Create(ctx, t, path, nil)
+	if err != nil {
+		return control.Download{}, fmt.Errorf("get: %w", err)
+	}
+	entry := library.Entry{Mtorrent: mtorrent, Path: path, ID: id}
+	if adopted {
+		mark, err := file.Sync()
+		if err != nil {
+			return control.Download{}, errors.Join(fmt.Errorf("get: %w", err), file.Close())
+		}
+		entry.Whole, entry.Size, entry.ModTime = true, mark.Size, mark.ModTime
+	}
+	it, err := c.add(entry, t, file)
+	if err != nil {
+		if !adopted && file.Have().None() {
+			err = errors.Join(err, file.Remove())
+		}
+		return control.Download{}, errors.Join(fmt.Errorf("get: %w", err), file.Close())
+	}
+	return c.describe(it), nil
+}
+
+// getAgain answers for a torrent that the library knows: one that has failed
+// or was missing is tried again, onto the same path.
+func (c *Client) getAgain(ctx context.Context, it *item, path string, id torrentfmt.ID) (control.Download, error) {
+	d := c.describe(it)
+	if it.entry.ID != id || d.Path != path {
+		return d, fmt.Errorf("get: it is in the library as %s, at %s (%s): remove that first", d.Mtorrent, d.Path, d.State)
+	}
+	if d.State == control.Downloading || d.State == control.Seeding {
+		return d, nil
+	}
+	if err := c.drop(ctx, it); err != nil {
+		return d, fmt.Errorf("get: %w", err)
+	}
+	return c.Get(ctx, d.Mtorrent, d.Path)
+}
+
+// Downloads implements control.API.
+func (c *Client) Downloads(context.Context) ([]control.Download, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := make([]control.Download, 0, len(c.items))
+	for _, it := range c.items {
+		list = append(list, it.download())
+	}
+	return list, nil
+}
+
+// Remove implements control.API.
+func (c *Client) Remove(ctx context.Context, mtorrent string) error {
+	it, err := c.find(mtorrent)
+	if err != nil {
+		return fmt.Errorf("remove: %w", err)
+	}
+	d := c.describe(it)
+	if d.State == control.Downloading {
+		return fmt.Errorf("remove: %s is still downloading: wait until it is complete", d.Name)
+	}
+	if err := c.drop(ctx, it); err != nil {
+		return fmt.Errorf("remove: %w", err)
+	}
+	if err := os.Remove(d.Mtorrent); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove: it is out of the library, but its .mtorrent stays: %w", err)
+	}
+	return nil
+}
+
+// drop takes an item out of the library, ends it, and takes it off the
+// trackers. Its file stays.
+func (c *Client) drop(ctx context.Context, it *item) error {
+	if err := c.lib.Delete(it.entry.Mtorrent); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.items = slices.DeleteFunc(c.items, func(x *item) bool { return x == it })
+	if c.running[it.entry.ID] == it {
+		delete(c.running, it.entry.ID)
+	}
+	c.mu.Unlock()
+	defer c.notify()
+	if it.run == nil {
+		return nil
+	}
+	it.stop()
+	it.over.Wait()
+	if err := it.group.Remove(ctx, it.entry.ID); err != nil {
+		c.log.Warn("not taken off the tracker yet, will be later", "name", it.name, "error", err)
+	}
+	return nil
+}
+
+// Wait implements control.API.
+func (c *Client) Wait(ctx context.Context, timeout time.Duration) ([]control.Download, error) {
+	var expired <-chan time.Time
+	if timeout > 0 {
+		timer := time.NewTimer(timeout)
+		defer timer.Stop()
+		expired = timer.C
+	}
+	watched := make(map[*item]bool)
+	for {
+		c.mu.Lock()
+		var list []control.Download
+		running := false
+		for _, it := range c.items {
+			d := it.download()
+			switch d.State {
+			case control.Downloading:
+				running, watched[it] = true, true
+			case control.Failed:
+				watched[it] = true
+			}
+			if watched[it] {
+				list = append(list, d)
+			}
+		}
+		changed := c.changed
+		c.mu.Unlock()
+		if !running {
+			return list, nil
+		}
+		select {
+		case <-changed:
+		case <-expired:
+			return list, control.ErrUnfinished
+		case <-ctx.Done():
+			return list, ctx.Err()
+		case <-c.ctx.Done():
+			return list, errors.New("wait: the client quits")
+		}
+	}
+}
+
+// add puts a new torrent into the library and starts it.
+func (c *Client) add(e library.Entry, t *torrentfmt.Torrent, file *storage.File) (*item, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return nil, errors.New("the client quits")
+	}
+	if it := c.knownLocked(e.Mtorrent, e.ID); it != nil {
+		return nil, fmt.Errorf("it is in the library as %s", it.entry.Mtorrent)
+	}
+	if err := c.lib.Add(&e); err != nil {
+		return nil, err
+	}
+	it := newItem(c, e)
+	c.items = append(c.items, it)
+	c.start(it, t, file)
+	return it, nil
+}
+
+// known finds an item by its .mtorrent or by its torrent.
+func (c *Client) known(mtorrent string, id torrentfmt.ID) *item {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.knownLocked(mtorrent, id)
+}
+
+func (c *Client) knownLocked(mtorrent string, id torrentfmt.ID) *item {
+	for _, it := range c.items {
+		if it.entry.Mtorrent == mtorrent || it.entry.ID == id {
+			return it
+		}
+	}
+	return nil
+}
+
+// byTorrent finds a running item.
+func (c *Client) byTorrent(id torrentfmt.ID) *item {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.running[id]
+}
+
+// find looks an item up by the path of its .mtorrent, or by the last component
+// of it.
+func (c *Client) find(mtorrent string) (*item, error) {
+	abs, err := filepath.Abs(mtorrent)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var named []*item
+	for _, it := range c.items {
+		if it.entry.Mtorrent == abs {
+			return it, nil
+		}
+		if filepath.Base(it.entry.Mtorrent) == mtorrent {
+			named = append(named, it)
+		}
+	}
+	switch len(named) {
+	case 1:
+		return named[0], nil
+	case 0:
+		return nil, fmt.Errorf("%s is not in the library: `show downloads` lists what is", mtorrent)
+	}
+	return nil, fmt.Errorf("%s names %d torrents: give the whole path", mtorrent, len(named))
+}
+
+func (c *Client) describe(it *item) control.Download {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return it.download()
+}
+
+// absolute makes both paths absolute.
+func absolute(path, mtorrent string) (string, string, error) {
+	if path == "" || mtorrent == "" {
+		return "", "", errors.New("a path is empty")
+	}
+	p, err := filepath.Abs(path)
+	if err != nil {
+		return "", "", err
+	}
+	m, err := filepath.Abs(mtorrent)
+	return p, m, err
+}

@@ -1,0 +1,196 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"github.com/mtor-dev/mtor/roles/client/announce"
+	"github.com/mtor-dev/mtor/roles/client/control"
+	"github.com/mtor-dev/mtor/roles/client/library"
+	"github.com/mtor-dev/mtor/roles/client/storage"
+	"github.com/mtor-dev/mtor/roles/client/torrent"
+	"github.com/mtor-dev/mtor/torrentfmt"
+)
+
+// item is one torrent of the library: its entry and, once its file is open,
+// its running torrent. Guarded by Client.mu, but for the running torrent
+// itself.
+type item struct {
+	c     *Client
+	entry library.Entry
+	name  string // filename, once the .mtorrent has been read
+	size  int64
+	note  string // what keeps it from running
+	// missing: its file or .mtorrent is gone or changed.
+	missing bool
+
+	run   *torrent.Torrent // nil until started
+	group *announce.Group
+	file  *storage.File
+	stop  context.CancelFunc
+	over  sync.WaitGroup // until run has returned and its file is closed
+}
+
+func newItem(c *Client, e library.Entry) *item {
+	return &item{c: c, entry: e, note: "waits to be checked"}
+}
+
+// load brings back an item that the library knew at start.
+func (it *item) load() {
+	c := it.c
+	if !c.has(it) { // removed meanwhile
+		return
+	}
+	t, err := torrentfmt.Open(it.entry.Mtorrent)
+	if err == nil && t.ID() != it.entry.ID {
+		err = fmt.Errorf("%s now describes another file", it.entry.Mtorrent)
+	}
+	if err != nil {
+		it.lose(err)
+		return
+	}
+	c.mu.Lock()
+	it.name, it.size, it.note = t.Name, t.Size, "checking"
+	c.mu.Unlock()
+	file, err := it.open(t)
+	if err != nil {
+		if c.ctx.Err() == nil {
+			it.lose(err)
+		}
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.hasLocked(it) {
+		_ = file.Close()
+		return
+	}
+	c.start(it, t, file)
+}
+
+func (it *item) open(t *torrentfmt.Torrent) (*storage.File, error) {
+	e, ctx := it.entry, it.c.ctx
+	mark := &storage.Mark{Size: e.Size, ModTime: e.ModTime}
+	if e.Whole {
+		return storage.Seed(ctx, t, e.Path, mark, nil)
+	}
+	return storage.Resume(ctx, t, e.Path, e.Have, mark, nil)
+}
+
+// lose keeps an item that cannot run, with the reason.
+func (it *item) lose(err error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: put it back and restart the client, or remove the torrent", err)
+	}
+	it.c.log.Warn("torrent not announced", "mtorrent", it.entry.Mtorrent, "path", it.entry.Path, "error", err)
+	it.c.mu.Lock()
+	it.missing, it.note = true, err.Error()
+	it.c.mu.Unlock()
+	it.c.notify()
+}
+
+// start runs an item's torrent over its open file and lists it. c.mu is held.
+func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
+	id := it.entry.ID
+	it.name, it.size, it.note, it.missing, it.file = t.Name, t.Size, "", false, file
+	it.group = c.group(t.Trackers)
+	it.run = torrent.New(torrent.Options{
+		Torrent: t, ID: id, File: file, Buffers: c.buffers,
+		Whole: func() {
+			it.group.Put(id, t, true, false)
+			it.save()
+			c.notify()
+		},
+		Stopped: c.notify,
+		Lonely:  func() { it.group.Ask(id) },
+		Log:     c.log.With("name", t.Name),
+	})
+	c.running[id] = it
+	ctx, stop := context.WithCancel(c.ctx)
+	it.stop = stop
+	it.over.Add(1)
+	c.wg.Go(func() {
+		defer it.over.Done()
+		defer stop()
+		it.run.Run(ctx)
+		it.save()
+		if err := file.Close(); err != nil {
+			c.log.Error("file not closed", "name", t.Name, "error", err)
+		}
+	})
+	it.group.Put(id, t, file.Whole(), !file.Whole())
+}
+
+// save records how far the item is, so that a restart can believe its file.
+func (it *item) save() {
+	mark, err := it.file.Sync()
+	if err == nil {
+		it.c.mu.Lock()
+		it.entry.Whole = it.file.Whole()
+		it.entry.Size, it.entry.ModTime = mark.Size, mark.ModTime
+		it.entry.Have = nil
+		if !it.entry.Whole {
+			it.entry.Have = it.file.Have()
+		}
+		e, known := it.entry, it.c.hasLocked(it)
+		it.c.mu.Unlock()
+		if !known {
+			return
+		}
+		err = it.c.lib.Update(e)
+	}
+	if err != nil {
+		it.c.log.Error("progress not saved; the file is checked at the next start", "name", it.name, "error", err)
+	}
+}
+
+// status is the running torrent's, or that of the library.
+func (it *item) status() torrent.Status {
+	if it.run != nil {
+		return it.run.Status()
+	}
+	return torrent.Status{Whole: it.entry.Whole}
+}
+
+// download is the item's line in `show downloads`. c.mu is held.
+func (it *item) download() control.Download {
+	st := it.status()
+	d := control.Download{
+		Name: it.name, Mtorrent: it.entry.Mtorrent, Path: it.entry.Path,
+		Size: it.size, Done: st.Done, DownRate: st.DownRate, UpRate: st.UpRate,
+		Peers: st.Peers, Note: it.note, Sources: st.Sources, State: control.Downloading,
+	}
+	switch {
+	case it.missing:
+		d.State = control.Missing
+	case st.Err != nil:
+		d.State, d.Note = control.Failed, st.Err.Error()
+	case st.Whole:
+		d.State = control.Seeding
+	}
+	if d.Note == "" && it.group != nil {
+		d.Note = it.group.Problem()
+	}
+	if d.Note == "" && d.State == control.Downloading && d.Peers == 0 {
+		d.Note = "waits for peers"
+	}
+	return d
+}
+
+func (c *Client) has(it *item) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hasLocked(it)
+}
+
+func (c *Client) hasLocked(it *item) bool {
+	for _, x := range c.items {
+		if x == it {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,272 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/mtor-dev/mtor/roles/client/peer"
+	"github.com/mtor-dev/mtor/roles/wire"
+	"github.com/mtor-dev/mtor/torrentfmt"
+	"github.com/mtor-dev/mtor/transport"
+)
+
+const (
+	// maxSessions bounds the sessions that others may open with this client.
+	maxSessions = 500
+	// maxDials bounds the dials in flight.
+	maxDials = 16
+	// maxDialed is how many peers a download dials; more may dial it.
+	maxDialed = 50
+	// dialTimeout bounds one dial with its hello.
+	dialTimeout = 10 * time.Second
+	// redialPause is how long a peer that could not be reached is left alone.
+	redialPause = 3 * time.Second
+	// maxUnreached bounds the memory of such peers.
+	maxUnreached = 10_000
+	// idleTimeout is how long a session without a torrent in common stays.
+	idleTimeout = time.Minute
+)
+
+// peers holds the sessions with other clients: one per pair.
+type peers struct {
+	c *Client
+
+	mu        sync.Mutex
+	byID      map[[wire.NodeIDSize]byte]*peer.Conn
+	byAddr    map[netip.AddrPort]*peer.Conn
+	dialing   map[netip.AddrPort]map[torrentfmt.ID]bool // what for
+	unreached map[netip.AddrPort]time.Time
+	slots     chan struct{} // a place for each dial in flight
+	incoming  chan struct{} // a place for each session opened by others
+	running   context.Context
+	stop      context.CancelFunc
+}
+
+func newPeers(c *Client) *peers {
+	p := &peers{
+		c:         c,
+		byID:      make(map[[wire.NodeIDSize]byte]*peer.Conn),
+		byAddr:    make(map[netip.AddrPort]*peer.Conn),
+		dialing:   make(map[netip.AddrPort]map[torrentfmt.ID]bool),
+		unreached: make(map[netip.AddrPort]time.Time),
+		slots:     make(chan struct{}, maxDials),
+		incoming:  make(chan struct{}, maxSessions),
+	}
+	p.running, p.stop = context.WithCancel(context.Background())
+	return p
+}
+
+// close ends every session with the word that this node quits.
+func (p *peers) close() { p.stop() }
+
+// accept greets the sessions of one listener until it is closed.
+func (p *peers) accept(l transport.Listener) {
+	for {
+		sess, err := l.Accept(p.running)
+		if err != nil {
+			if p.running.Err() == nil && !errors.Is(err, net.ErrClosed) {
+				p.c.log.Error("listener failed", "address", l.Addr().String(), "error", err)
+			}
+			return
+		}
+		select {
+		case p.incoming <- struct{}{}:
+		default:
+			_ = sess.Abort(transport.Code(wire.Error_ERROR_TOO_MANY))
+			continue
+		}
+		p.c.wg.Go(func() {
+			defer func() { <-p.incoming }()
+			conn, err := peer.Accept(p.running, sess, p.c.self, p.c)
+			if err != nil {
+				p.refuse(sess, err)
+				return
+			}
+			p.keep(conn, nil)
+		})
+	}
+}
+
+// refuse ends a session whose hello was not to be had.
+func (p *peers) refuse(sess transport.Session, err error) {
+	code := wire.Error_ERROR_BAD_REQUEST
+	var coded *wire.CodeError
+	if errors.As(err, &coded) {
+		code = coded.Code
+	}
+	p.c.log.Debug("peer refused", "peer", sess.RemoteAddr().String(), "error", err)
+	_ = sess.Abort(transport.Code(code))
+}
+
+// found joins the peers that a tracker has named for a torrent, over the
+// session that there is or over a new one.
+func (p *peers) found(id torrentfmt.ID, seeders []wire.Seeder) {
+	it := p.c.byTorrent(id)
+	if it == nil {
+		return
+	}
+	room := maxDialed - it.status().Peers
+	for _, s := range seeders {
+		if room <= 0 {
+			return
+		}
+		if s.Addr != p.c.addr && p.reach(s.Addr, id) {
+			room--
+		}
+	}
+}
+
+// reach joins one peer for a torrent, and reports whether it is under way.
+func (p *peers) reach(addr netip.AddrPort, id torrentfmt.ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running.Err() != nil {
+		return false
+	}
+	if conn := p.byAddr[addr]; conn != nil {
+		p.join(conn, id)
+		return true
+	}
+	if ids := p.dialing[addr]; ids != nil {
+		ids[id] = true
+		return true
+	}
+	if at, ok := p.unreached[addr]; ok && time.Since(at) < redialPause {
+		return false
+	}
+	p.dialing[addr] = map[torrentfmt.ID]bool{id: true}
+	p.c.wg.Go(func() { p.dial(addr) })
+	return true
+}
+
+func (p *peers) join(conn *peer.Conn, id torrentfmt.ID) {
+	local, ok := p.c.Local(id)
+	if !ok {
+		return
+	}
+	if err := conn.Join(id, local); err != nil {
+		p.c.log.Debug("peer not joined", "peer", conn.Source(), "error", err)
+	}
+}
+
+func (p *peers) dial(addr netip.AddrPort) {
+	conn, err := p.greet(addr)
+	p.mu.Lock()
+	ids := p.dialing[addr]
+	delete(p.dialing, addr)
+	if err != nil {
+		if len(p.unreached) >= maxUnreached {
+			clear(p.unreached)
+		}
+		p.unreached[addr] = time.Now()
+	} else {
+		delete(p.unreached, addr)
+	}
+	p.mu.Unlock()
+	if err != nil {
+		if p.running.Err() == nil {
+			p.c.log.Debug("peer not reached", "peer", addr.String(), "error", err)
+		}
+		return
+	}
+	p.keep(conn, ids)
+}
+
+func (p *peers) greet(addr netip.AddrPort) (*peer.Conn, error) {
+	select {
+	case p.slots <- struct{}{}:
+		defer func() { <-p.slots }()
+	case <-p.running.Done():
+		return nil, p.running.Err()
+	}
+	ctx, cancel := context.WithTimeout(p.running, dialTimeout)
+	defer cancel()
+	sess, err := p.c.o.Dial.Dial(ctx, addr.String())
+	if err != nil {
+		return nil, err
+	}
+	conn, err := peer.Dial(ctx, sess, p.c.self, p.c)
+	if err != nil {
+		p.refuse(sess, err)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// keep runs a session until it ends, unless the pair has a better one. ids are
+// the torrents that it was dialled for.
+func (p *peers) keep(conn *peer.Conn, ids map[torrentfmt.ID]bool) {
+	stays, old := p.enter(conn)
+	if old != nil && old == stays {
+		conn.Close(wire.Error_ERROR_DUPLICATE)
+	} else if old != nil {
+		for _, id := range old.Torrents() {
+			p.rejoin(stays, id)
+		}
+		old.Close(wire.Error_ERROR_DUPLICATE)
+	}
+	for id := range ids {
+		p.rejoin(stays, id)
+	}
+	if stays != conn {
+		conn.Run(p.running) // returns at once: it waits for the session's end
+		return
+	}
+	watch, cancel := context.WithCancel(p.running)
+	p.c.wg.Go(func() { p.closeIdle(watch, conn) })
+	conn.Run(p.running)
+	cancel()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.byID[conn.ID] == conn {
+		delete(p.byID, conn.ID)
+	}
+	if p.byAddr[conn.Addr] == conn {
+		delete(p.byAddr, conn.Addr)
+	}
+}
+
+func (p *peers) rejoin(conn *peer.Conn, id torrentfmt.ID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.join(conn, id)
+}
+
+// enter decides which session with this peer stays. A second one in the same
+// direction means that the peer, or the way to it, has gone and come back; from
+// another host it may be somebody who has taken the ID, and does not count.
+func (p *peers) enter(conn *peer.Conn) (stays, old *peer.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old = p.byID[conn.ID]
+	if old != nil {
+		if old.Dialed() != conn.Dialed() && old.Keeps() || old.Addr.Addr() != conn.Addr.Addr() {
+			return old, old
+		}
+	}
+	p.byID[conn.ID], p.byAddr[conn.Addr] = conn, conn
+	return conn, old
+}
+
+// closeIdle ends a session that has had nothing to do for idleTimeout.
+func (p *peers) closeIdle(ctx context.Context, conn *peer.Conn) {
+	tick := time.NewTicker(idleTimeout / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if conn.Idle() > idleTimeout {
+				conn.Close(wire.Error_ERROR_NONE)
+				return
+			}
+		case <-conn.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,432 @@
+package torrent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bits-and-blooms/bitset"
+
+	"github.com/mtor-dev/mtor/roles/client/peer"
+	"github.com/mtor-dev/mtor/roles/client/picker"
+	"github.com/mtor-dev/mtor/roles/wire"
+	"github.com/mtor-dev/mtor/torrentfmt"
+)
+
+const (
+	// tickEvery is how often rates and windows are worked out.
+	tickEvery = 500 * time.Millisecond
+	// firstWindow is how many pieces are asked of a peer before its rate is
+	// known; minWindow keeps one coming while another is verified.
+	firstWindow = 4
+	minWindow   = 2
+	// maxWindow keeps what one peer is asked for below QUIC's connection
+	// window of 16 MiB, so that no piece waits behind another's flow control.
+	maxWindow = 24
+	// windowTime is how much of a peer's present rate is kept asked for.
+	windowTime = time.Second
+	// refusedRest and stalledRest are how long a peer that refused a piece or
+	// went silent is not asked.
+	refusedRest = time.Second
+	stalledRest = 10 * time.Second
+	// starvedRetry is how soon to look again for a free piece buffer.
+	starvedRetry = 20 * time.Millisecond
+	// rateMemory is the weight of the past in a rate, per tick: about three
+	// seconds' memory.
+	rateMemory = 0.85
+)
+
+type nodeID = [wire.NodeIDSize]byte
+
+// swarm is the state that Run owns.
+type swarm struct {
+	*Torrent
+	fetching context.Context
+	have     *bitset.BitSet
+	whole    bool
+	ending   bool // all pieces are there; being made durable
+	failed   bool
+	picker   *picker.Picker
+	sources  map[*peer.Link]*source
+	handles  picker.Peer
+	banned   map[nodeID]bool
+	inflight int
+	starved  <-chan time.Time
+	began    time.Time
+
+	received, sentBefore int64 // bytes since, and up to, the last tick
+	fetched              int64 // bytes in this run
+}
+
+// source is one peer of this torrent.
+type source struct {
+	link     *peer.Link
+	handle   picker.Peer
+	asked    map[int]context.CancelFunc
+	has      int // pieces
+	window   int
+	received int64 // bytes since the last tick
+	rate     float64
+	restTill time.Time
+}
+
+// event is something that happened; apply changes the state.
+type event interface{ apply(s *swarm) }
+
+type joined struct {
+	link   *peer.Link
+	theirs *bitset.BitSet
+	answer chan error
+}
+
+type gained struct {
+	link   *peer.Link
+	pieces []uint32
+}
+
+type withdrawn struct {
+	link   *peer.Link
+	pieces []uint32
+}
+
+type gone struct{ link *peer.Link }
+
+// arrived ends a fetch: the piece is verified and written, or err says why not.
+type arrived struct {
+	link  *peer.Link
+	piece int
+	err   error
+}
+
+// finished ends the making durable of a whole file.
+type finished struct{ err error }
+
+func (e joined) apply(s *swarm) {
+	switch {
+	case s.banned[e.link.Conn().ID]:
+		e.answer <- errBanned
+		return
+	case len(s.sources) >= maxSources:
+		e.answer <- errFull
+		return
+	}
+	s.handles++
+	src := &source{
+		link: e.link, handle: s.handles, asked: make(map[int]context.CancelFunc),
+		has: int(e.theirs.Count()), window: firstWindow,
+	}
+	s.sources[e.link] = src
+	s.picker.Join(src.handle, e.theirs)
+	e.answer <- nil
+	s.update(func(st *Status) { st.Peers = len(s.sources) })
+	if !s.part(src) {
+		s.askOf(src)
+	}
+}
+
+func (e gained) apply(s *swarm) {
+	src := s.sources[e.link]
+	if src == nil {
+		return
+	}
+	src.has += len(e.pieces)
+	for _, p := range e.pieces {
+		s.picker.Have(src.handle, int(p))
+	}
+	if !s.part(src) {
+		s.askOf(src)
+	}
+}
+
+func (e withdrawn) apply(s *swarm) {
+	if src := s.sources[e.link]; src != nil {
+		src.has -= len(e.pieces)
+		for _, p := range e.pieces {
+			s.picker.Withdraw(src.handle, int(p))
+		}
+	}
+}
+
+func (e gone) apply(s *swarm) {
+	src := s.sources[e.link]
+	if src == nil {
+		return
+	}
+	delete(s.sources, e.link)
+	s.picker.Leave(src.handle)
+	for _, cancel := range src.asked {
+		cancel()
+	}
+	s.update(func(st *Status) { st.Peers = len(s.sources) })
+	if !s.whole && !s.ending && !s.failed {
+		s.o.Lonely()
+		s.ask()
+	}
+}
+
+// part ends the link between two sides that both have everything.
+func (s *swarm) part(src *source) bool {
+	if !s.whole || src.has < s.Pieces() {
+		return false
+	}
+	src.link.Bye()
+	return true
+}
+
+// ask fills every peer's window, the fastest first.
+func (s *swarm) ask() {
+	order := make([]*source, 0, len(s.sources))
+	for _, src := range s.sources {
+		order = append(order, src)
+	}
+	slices.SortFunc(order, func(a, b *source) int {
+		if a.rate != b.rate {
+			return int(b.rate - a.rate)
+		}
+		return int(a.handle) - int(b.handle)
+	})
+	for _, src := range order {
+		s.askOf(src)
+	}
+}
+
+// askOf asks a peer for pieces up to its window. The buffer is reserved before
+// the request goes out, so that what arrives always has a place.
+func (s *swarm) askOf(src *source) {
+	if s.whole || s.ending || s.failed || time.Now().Before(src.restTill) {
+		return
+	}
+	for len(src.asked) < src.window && s.picker.Wants(src.handle) {
+		buf, ok := s.o.Buffers.TryGet()
+		if !ok {
+			if s.starved == nil {
+				s.starved = time.After(starvedRetry)
+			}
+			return
+		}
+		piece, ok := s.picker.Pick(src.handle)
+		if !ok {
+			s.o.Buffers.Put(buf)
+			return
+		}
+		ctx, cancel := context.WithCancel(s.fetching)
+		src.asked[piece] = cancel
+		s.inflight++
+		s.wg.Go(func() {
+			err := s.fetch(ctx, src.link, piece, buf)
+			cancel()
+			_ = s.post(arrived{src.link, piece, err})
+		})
+	}
+}
+
+var (
+	errBadPiece = errors.New("a piece with the wrong digest")
+	errDisk     = errors.New("cannot write")
+)
+
+// fetch gets one piece, verifies and writes it, and gives its buffer back.
+func (t *Torrent) fetch(ctx context.Context, l *peer.Link, piece int, buf []byte) error {
+	defer t.o.Buffers.Put(buf)
+	data := buf[:t.o.Torrent.PieceLen(piece)]
+	if err := l.Fetch(ctx, piece, data); err != nil {
+		return err
+	}
+	if !t.o.Torrent.PieceOK(piece, data) {
+		return errBadPiece
+	}
+	if err := t.o.File.WritePiece(piece, data); err != nil {
+		return fmt.Errorf("%w: %w", errDisk, err)
+	}
+	return nil
+}
+
+func (e arrived) apply(s *swarm) {
+	s.inflight--
+	src := s.sources[e.link]
+	if src != nil {
+		delete(src.asked, e.piece)
+	}
+	switch {
+	case e.err == nil:
+		s.gotPiece(e, src)
+	case src != nil:
+		s.missedPiece(e, src)
+	}
+	s.complete()
+	if src != nil {
+		s.askOf(src)
+	}
+}
+
+func (s *swarm) gotPiece(e arrived, src *source) {
+	n := int64(s.o.Torrent.PieceLen(e.piece))
+	s.received += n
+	if src != nil {
+		src.received += n
+	}
+	if s.have.Test(uint(e.piece)) {
+		return // the other one of an endgame pair was first
+	}
+	s.have.Set(uint(e.piece))
+	s.fetched += n
+	for _, h := range s.picker.Done(e.piece) {
+		if other := s.source(h); other != nil && other != src {
+			if cancel := other.asked[e.piece]; cancel != nil {
+				cancel()
+			}
+		}
+	}
+	for link := range s.sources {
+		link.Have(uint32(e.piece))
+	}
+	s.update(func(st *Status) {
+		st.Done += n
+		st.Sources[e.link.Conn().Source()]++
+	})
+}
+
+func (s *swarm) source(h picker.Peer) *source {
+	for _, src := range s.sources {
+		if src.handle == h {
+			return src
+		}
+	}
+	return nil
+}
+
+func (s *swarm) missedPiece(e arrived, src *source) {
+	s.picker.Failed(src.handle, e.piece)
+	log := s.o.Log.With("peer", src.link.Conn().Source(), "piece", e.piece)
+	var refused *wire.CodeError
+	switch {
+	case errors.Is(e.err, context.Canceled): // it came from elsewhere
+	case errors.Is(e.err, errDisk):
+		s.fail(e.err)
+	case errors.Is(e.err, errBadPiece):
+		log.Warn("bad piece: the peer is banned for this torrent")
+		s.ban(src)
+	case errors.As(e.err, &refused) && refused.Code == wire.Error_ERROR_BAD_PIECE:
+		log.Warn("cut piece: the peer is banned for this torrent", "error", e.err)
+		s.ban(src)
+	case errors.As(e.err, &refused) && refused.Code == wire.Error_ERROR_NOT_FOUND:
+		s.picker.Withdraw(src.handle, e.piece)
+		src.has--
+	case errors.Is(e.err, peer.ErrStalled):
+		log.Warn("peer stalled", "error", e.err)
+		src.restTill = time.Now().Add(stalledRest)
+	default:
+		log.Debug("piece not sent", "error", e.err)
+		src.restTill = time.Now().Add(refusedRest)
+	}
+	if s.picker.Missing() > 0 {
+		s.ask() // what this peer owed may be had from another
+	}
+}
+
+func (s *swarm) ban(src *source) {
+	s.banned[src.link.Conn().ID] = true
+	src.link.Bye()
+	gone{src.link}.apply(s)
+}
+
+// complete makes the file durable once every piece is there and nothing is
+// being written.
+func (s *swarm) complete() {
+	if s.whole || s.ending || s.failed || s.picker.Missing() > 0 {
+		return
+	}
+	if s.inflight > 0 {
+		for _, src := range s.sources {
+			for _, cancel := range src.asked {
+				cancel()
+			}
+		}
+		return
+	}
+	s.ending = true
+	s.wg.Go(func() { _ = s.post(finished{s.o.File.Finish()}) })
+}
+
+func (e finished) apply(s *swarm) {
+	s.ending = false
+	if e.err != nil {
+		s.fail(e.err)
+		return
+	}
+	s.whole = true
+	s.update(func(st *Status) { st.Whole = true })
+	s.o.Log.Info("download complete",
+		slog.Int64("bytes", s.fetched),
+		slog.Float64("seconds", time.Since(s.began).Seconds()),
+		slog.String("from", s.from()))
+	s.o.Whole()
+	for _, src := range s.sources {
+		s.part(src)
+	}
+}
+
+// from lists the sources of this run: "tcp 127.0.0.1:7001=312, ...".
+func (s *swarm) from() string {
+	var parts []string
+	for name, n := range s.Status().Sources {
+		parts = append(parts, fmt.Sprintf("%s=%d", name, n))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
+}
+
+// fail stops a download. What was verified is kept.
+func (s *swarm) fail(err error) {
+	if s.failed {
+		return
+	}
+	s.failed = true
+	s.o.Log.Error("download stopped", "error", err)
+	for _, src := range s.sources {
+		for _, cancel := range src.asked {
+			cancel()
+		}
+	}
+	s.update(func(st *Status) { st.Err = err })
+	s.o.Stopped()
+}
+
+// tick works out rates and windows, and asks again where a rest has ended.
+func (s *swarm) tick(now time.Time) {
+	perTick := tickEvery.Seconds()
+	for _, src := range s.sources {
+		src.rate = blend(src.rate, float64(src.received)/perTick)
+		src.received = 0
+		ahead := int(src.rate * windowTime.Seconds() / torrentfmt.PieceSize)
+		if src.rate > 0 {
+			src.window = min(max(ahead+1, minWindow), maxWindow)
+		}
+	}
+	sent := s.sent.Load()
+	up := float64(sent-s.sentBefore) / perTick
+	down := float64(s.received) / perTick
+	s.sentBefore, s.received = sent, 0
+	s.update(func(st *Status) {
+		st.UpRate = blend(st.UpRate, up)
+		st.DownRate = blend(st.DownRate, down)
+	})
+	s.ask()
+}
+
+func blend(old, sample float64) float64 {
+	if rate := old*rateMemory + sample*(1-rateMemory); rate >= 1 {
+		return rate
+	}
+	return 0
+}
+
+func (s *swarm) update(f func(*Status)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.status)
+}

@@ -1,0 +1,189 @@
+// Package torrent owns one torrent's life at this client: it gets the missing
+// pieces from the peers that have them and serves those it has. One goroutine
+// (Run) owns the state and takes events in; fetching, hashing and writing a
+// piece happen in a goroutine of that piece.
+package torrent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bits-and-blooms/bitset"
+
+	"github.com/mtor-dev/mtor/roles/client/peer"
+	"github.com/mtor-dev/mtor/roles/client/picker"
+	"github.com/mtor-dev/mtor/roles/client/storage"
+	"github.com/mtor-dev/mtor/torrentfmt"
+)
+
+// maxSources bounds the peers that one torrent keeps links with.
+const maxSources = 200
+
+var (
+	errEnded  = errors.New("the torrent is no longer here")
+	errBanned = errors.New("it has sent a bad piece of this torrent")
+	errFull   = errors.New("enough peers for this torrent")
+)
+
+// Options of a Torrent.
+type Options struct {
+	Torrent *torrentfmt.Torrent
+	ID      torrentfmt.ID
+	File    *storage.File
+	Buffers *storage.Buffers
+	// Whole is called once, when every piece is verified, durable and under
+	// its final name. It is not called for a torrent that begins whole.
+	Whole func()
+	// Stopped is called when an error stops the download; Status tells it.
+	Stopped func()
+	// Lonely is called when a download has lost a peer.
+	Lonely func()
+	Log    *slog.Logger
+}
+
+// Torrent implements peer.Local. Its methods may be called from several
+// goroutines while Run runs.
+type Torrent struct {
+	o      Options
+	events chan event
+	ended  chan struct{} // closed when Run no longer takes events
+	sent   atomic.Int64  // bytes of pieces served
+	wg     sync.WaitGroup
+
+	mu     sync.Mutex
+	status Status
+}
+
+// Status is a torrent's state for people.
+type Status struct {
+	Whole    bool
+	Err      error // why the download has stopped
+	Done     int64 // bytes verified
+	DownRate float64
+	UpRate   float64
+	Peers    int
+	// Sources counts the pieces that came from each peer in this run, by
+	// peer.Conn.Source.
+	Sources map[string]int
+}
+
+// New makes a torrent over an open file.
+func New(o Options) *Torrent {
+	t := &Torrent{o: o, events: make(chan event, 64), ended: make(chan struct{})}
+	t.status = Status{Whole: o.File.Whole(), Sources: map[string]int{}, Done: t.verified()}
+	return t
+}
+
+func (t *Torrent) verified() int64 {
+	have, n := t.o.File.Have(), t.Pieces()
+	done := int64(have.Count()) * torrentfmt.PieceSize
+	if n > 0 && have.Test(uint(n-1)) {
+		done -= int64(torrentfmt.PieceSize - t.o.Torrent.PieceLen(n-1))
+	}
+	return done
+}
+
+// Status is a copy of the present state.
+func (t *Torrent) Status() Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.status
+	s.Sources = make(map[string]int, len(t.status.Sources))
+	for name, n := range t.status.Sources {
+		s.Sources[name] = n
+	}
+	return s
+}
+
+// Pieces is how many the torrent has.
+func (t *Torrent) Pieces() int { return t.o.Torrent.NumPieces() }
+
+// Snapshot is the pieces at this side.
+func (t *Torrent) Snapshot() *bitset.BitSet { return t.o.File.Have() }
+
+// Section reads one piece that is here.
+func (t *Torrent) Section(piece int) (*io.SectionReader, error) { return t.o.File.Section(piece) }
+
+// Served counts an upload.
+func (t *Torrent) Served(n int64, _ string) { t.sent.Add(n) }
+
+// Join adds a peer.
+func (t *Torrent) Join(l *peer.Link, theirs *bitset.BitSet) (*bitset.BitSet, error) {
+	answer := make(chan error, 1)
+	if err := t.post(joined{l, theirs, answer}); err != nil {
+		return nil, err
+	}
+	select {
+	case err := <-answer:
+		if err != nil {
+			return nil, err
+		}
+		// Taken after the state has begun to tell the peer of new pieces, so
+		// that none falls between.
+		return t.Snapshot(), nil
+	case <-t.ended:
+		return nil, errEnded
+	}
+}
+
+// Gained tells of pieces that a peer has got.
+func (t *Torrent) Gained(l *peer.Link, pieces []uint32) { _ = t.post(gained{l, pieces}) }
+
+// Lost tells of pieces that a peer has no longer.
+func (t *Torrent) Lost(l *peer.Link, pieces []uint32) { _ = t.post(withdrawn{l, pieces}) }
+
+// Gone tells that a peer's link has ended.
+func (t *Torrent) Gone(l *peer.Link) { _ = t.post(gone{l}) }
+
+func (t *Torrent) post(e event) error {
+	select {
+	case t.events <- e:
+		return nil
+	case <-t.ended:
+		return errEnded
+	}
+}
+
+// Run gets and serves until ctx ends. Then it says bye to the peers, gives up
+// what is being fetched, and waits for it. The file stays open.
+func (t *Torrent) Run(ctx context.Context) {
+	fetching, cancel := context.WithCancel(context.Background())
+	have := t.o.File.Have()
+	s := &swarm{
+		Torrent:  t,
+		fetching: fetching,
+		have:     have,
+		whole:    t.o.File.Whole(),
+		picker:   picker.New(t.Pieces(), have, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))),
+		sources:  make(map[*peer.Link]*source),
+		banned:   make(map[nodeID]bool),
+		began:    time.Now(),
+	}
+	s.complete()
+	tick := time.NewTicker(tickEvery)
+	for ctx.Err() == nil {
+		select {
+		case e := <-t.events:
+			e.apply(s)
+		case <-s.starved:
+			s.starved = nil
+			s.ask()
+		case now := <-tick.C:
+			s.tick(now)
+		case <-ctx.Done():
+		}
+	}
+	tick.Stop()
+	close(t.ended)
+	cancel()
+	for link := range s.sources {
+		link.Bye()
+	}
+	t.wg.Wait()
+}
