@@ -22,7 +22,7 @@ type Spec struct {
 	Exe  string   // path of the mtor binary
 	Args []string // without the program's name
 	Dir  string   // working directory
-	Env  []string // added to this process's environment, "KEY=value"
+	Env  []string // added to this process's environment without its MTOR_*, "KEY=value"
 }
 
 // Process is a running child. Its methods may be called from several
@@ -63,7 +63,9 @@ func (e *Refusal) Error() string { return fmt.Sprintf("%s: %s: %s", e.Name, e.Co
 func Start(spec Spec) (*Process, error) {
 	cmd := exec.Command(spec.Exe, spec.Args...)
 	cmd.Dir = spec.Dir
-	cmd.Env = append(os.Environ(), spec.Env...)
+	// The command line alone says what a child does, whoever's shell this is.
+	ours := func(kv string) bool { return strings.HasPrefix(kv, "MTOR_") }
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), ours), spec.Env...)
 	cmd.SysProcAttr = attributes()
 	p := &Process{name: spec.Name, cmd: cmd, log: newTranscript(), done: make(chan struct{})}
 	in, err := cmd.StdinPipe()

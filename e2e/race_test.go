@@ -1,0 +1,6 @@
+//go:build race
+
+package e2e
+
+// Under the race detector the processes are built with it too.
+const raced = true
