@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strconv"
 
+	quicgo "github.com/quic-go/quic-go"
+
 	"github.com/mtor-dev/mtor/transport"
 )
 
@@ -85,9 +87,20 @@ func (c *carrier) dialAddr(ctx context.Context, remote netip.AddrPort) (*session
 	conn, err := socket.quic.Dial(ctx, net.UDPAddrFromAddrPort(remote), c.client, c.config)
 	if err != nil {
 		_ = socket.release() // the dialling error is the one to tell
-		return nil, err
+		return nil, dialFailure(err)
 	}
 	return newSession(conn, socket), nil
+}
+
+// dialFailure adds what silence may mean: on UDP a closed port, a dead host
+// and a firewall look alike.
+func dialFailure(err error) error {
+	_, silent := errors.AsType[*quicgo.IdleTimeoutError](err)
+	_, slow := errors.AsType[*quicgo.HandshakeTimeoutError](err)
+	if silent || slow {
+		return fmt.Errorf("no answer: nobody listens there, or UDP is blocked: %w", err)
+	}
+	return err
 }
 
 // sourceFor returns the IP from which the system would reach remote. A
