@@ -1,0 +1,253 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/mtor-dev/mtor/torrentfmt"
+)
+
+// core is the registry without disk, goroutine or clock of its own: what is
+// known, what the next change is called, and which stored entries are no
+// longer needed. Changes are planned in a [batch], written down by the owner,
+// and applied once they are durable.
+type core struct {
+	*tables
+	self   Origin
+	clock  clock
+	have   []uint64 // by origin number: the version vector
+	stored []uint64 // by origin number: the highest entry ever stored
+	// superseded are stored entries that the tables no longer point at.
+	superseded []dotRef
+}
+
+func newCore(self Origin) *core { return &core{tables: newTables(), self: self} }
+
+func (c *core) number(o Origin) uint32 {
+	n := intern(c.originNum, &c.origins, o)
+	for len(c.have) < len(c.origins) {
+		c.have = append(c.have, 0)
+		c.stored = append(c.stored, 0)
+	}
+	return n
+}
+
+func (c *core) vector() Vector {
+	v := make(Vector, len(c.have))
+	for i, n := range c.have {
+		if n > 0 {
+			v[c.origins[i]] = n
+		}
+	}
+	return v
+}
+
+func (c *core) covers(d Dot) bool {
+	n, ok := c.originNum[d.Origin]
+	return ok && d.Seq <= c.have[n]
+}
+
+// admit puts e into the tables if it is the newest of its register, and
+// otherwise counts its stored copy as superseded.
+func (c *core) admit(e *Entry) {
+	n := c.number(e.Dot.Origin)
+	c.stored[n] = max(c.stored[n], e.Dot.Seq)
+	c.clock.observe(e.Stamp)
+	// Stamps of expiries are this tracker's own doing: no client was told.
+	if !e.Stamp.byExpiry() && e.Dot.Origin.Node() == c.self.Node() && e.Kind != KindTorrent {
+		_, cl := c.clientOf(e.Addr)
+		cl.given = max(cl.given, e.Stamp)
+	}
+	cur, ok := c.get(e.key())
+	if ok && cur.Dot == e.Dot {
+		return
+	}
+	if ok && !e.beats(&cur) || c.belowFloor(e) {
+		c.superseded = append(c.superseded, dotRef{n, e.Dot.Seq})
+		return
+	}
+	c.set(e, n, func(d dotRef) { c.superseded = append(c.superseded, d) })
+}
+
+func (c *core) belowFloor(e *Entry) bool {
+	if e.Kind != KindRow {
+		return false
+	}
+	cl := c.client(e.Addr)
+	return cl != nil && e.Stamp < cl.floorStamp()
+}
+
+// batch is a list of changes that become durable together, then visible
+// together. Each is decided on top of those before it.
+type batch struct {
+	c      *core
+	wall   int64 // milliseconds since 1970
+	mono   int64 // milliseconds since the registry was opened
+	newest map[key]Entry
+	puts   []Entry
+	given  map[Addr]Stamp
+	seen   []Addr
+	// touched are the clients that the batch changes. What needs all of a
+	// client's rows is planned in a batch that has not touched it.
+	touched map[Addr]bool
+	seq     uint64            // this run's newest own sequence number
+	spans   map[Origin]uint64 // the vector's new values
+	chunks  []chunk
+	bytes   int
+}
+
+// chunk is a part of a hash string on its way to the disk.
+type chunk struct {
+	torrent torrentfmt.ID
+	index   uint32
+	data    []byte
+}
+
+func (c *core) begin(wall, mono int64) *batch {
+	b := &batch{c: c, wall: wall, mono: mono, newest: map[key]Entry{}, given: map[Addr]Stamp{}, touched: map[Addr]bool{}, spans: map[Origin]uint64{}}
+	if n, ok := c.originNum[c.self]; ok {
+		b.seq = c.have[n]
+	}
+	return b
+}
+
+// saw notes that the client spoke at this tracker.
+func (b *batch) saw(a Addr) {
+	b.seen = append(b.seen, a)
+	b.touched[a] = true
+}
+
+func (b *batch) empty() bool { return len(b.puts) == 0 && len(b.spans) == 0 && len(b.chunks) == 0 }
+
+func (b *batch) get(k key) (Entry, bool) {
+	if e, ok := b.newest[k]; ok {
+		return e, true
+	}
+	e, ok := b.c.get(k)
+	if ok && k.kind == KindRow && e.Stamp < b.floor(k.addr) {
+		return Entry{}, false
+	}
+	return e, ok
+}
+
+func (b *batch) floor(a Addr) Stamp {
+	if e, ok := b.newest[key{kind: KindFloor, addr: a}]; ok {
+		return e.Stamp
+	}
+	if c := b.c.client(a); c != nil {
+		return c.floorStamp()
+	}
+	return 0
+}
+
+func (b *batch) put(e Entry) {
+	b.newest[e.key()] = e
+	b.puts = append(b.puts, e)
+	if e.Kind != KindTorrent {
+		b.touched[e.Addr] = true
+	}
+	b.bytes += maxRowBytes + len(e.Name)
+}
+
+// maxRowBytes is what an entry without a name takes in the file, roughly.
+const maxRowBytes = 96
+
+// write puts an entry of this tracker's own.
+func (b *batch) write(e Entry) Stamp {
+	b.seq++
+	e.Dot = Dot{b.c.self, b.seq}
+	if e.Stamp == 0 {
+		e.Stamp = b.c.clock.next(b.wall)
+	}
+	b.put(e)
+	b.spans[b.c.self] = b.seq
+	return e.Stamp
+}
+
+// merge takes an entry that another tracker sent. It may be old, known, or
+// come again.
+func (b *batch) merge(e Entry) {
+	if b.c.covers(e.Dot) {
+		return
+	}
+	b.c.clock.observe(e.Stamp)
+	if e.Kind == KindRow && e.Stamp < b.floor(e.Addr) {
+		return
+	}
+	cur, ok := b.get(e.key())
+	if ok && !e.beats(&cur) {
+		return
+	}
+	b.put(e)
+}
+
+var errGap = errors.New("span beyond what is held")
+
+// adopt extends the vector after all entries of the spans were merged.
+func (b *batch) adopt(spans []Span) error {
+	for _, s := range spans {
+		if s.From > b.haveOf(s.Origin) {
+			return fmt.Errorf("%w: %v from %d, have %d", errGap, s.Origin, s.From, b.haveOf(s.Origin))
+		}
+	}
+	for _, s := range spans {
+		if s.To > b.haveOf(s.Origin) && s.Origin != b.c.self {
+			b.spans[s.Origin] = s.To
+		}
+	}
+	return nil
+}
+
+func (b *batch) haveOf(o Origin) uint64 {
+	if n, ok := b.spans[o]; ok {
+		return n
+	}
+	if n, ok := b.c.originNum[o]; ok {
+		return b.c.have[n]
+	}
+	return 0
+}
+
+// introduce numbers the origins that the batch is the first to mention.
+func (c *core) introduce(b *batch) {
+	for i := range b.puts {
+		c.number(b.puts[i].Dot.Origin)
+	}
+	for o := range b.spans {
+		c.number(o)
+	}
+}
+
+// lasting are the entries of the batch that it does not itself supersede:
+// those to be stored.
+func (b *batch) lasting(visit func(*Entry)) {
+	for i := range b.puts {
+		e := &b.puts[i]
+		if b.newest[e.key()].Dot == e.Dot {
+			visit(e)
+		}
+	}
+}
+
+// apply shows the batch, which is durable, in the tables.
+func (c *core) apply(b *batch) {
+	b.lasting(func(e *Entry) {
+		c.admit(e)
+		if e.Kind == KindHome && e.Node == c.self.Node() {
+			b.seen = append(b.seen, e.Addr)
+		}
+	})
+	for o, n := range b.spans {
+		i := c.number(o)
+		c.have[i] = max(c.have[i], n)
+	}
+	for a, s := range b.given {
+		_, cl := c.clientOf(a)
+		cl.given = max(cl.given, s)
+	}
+	for _, a := range b.seen {
+		if cl := c.client(a); cl != nil {
+			cl.seen.Store(b.mono)
+		}
+	}
+}

@@ -1,0 +1,480 @@
+package registry
+
+import (
+	"crypto/sha1"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/mtor-dev/mtor/torrentfmt"
+	"pgregory.net/rapid"
+)
+
+// disk is what a simulated tracker has made durable.
+type disk struct {
+	node    NodeID
+	origins []Origin
+	vector  []uint64
+	entries map[dotRef]Entry
+}
+
+func (d *disk) after(origin uint32, from, upto uint64, visit func(Entry) bool) (uint64, bool, error) {
+	var seqs []uint64
+	for ref := range d.entries {
+		if ref.origin == origin && ref.seq > from && ref.seq <= upto {
+			seqs = append(seqs, ref.seq)
+		}
+	}
+	slices.Sort(seqs)
+	next := from
+	for _, n := range seqs {
+		next = n
+		if !visit(d.entries[dotRef{origin, n}]) {
+			return next, true, nil
+		}
+	}
+	return next, false, nil
+}
+
+// node is a simulated tracker: the real core on a simulated disk.
+type node struct {
+	*core
+	disk *disk
+	runs int
+	wall int64
+	pins int
+}
+
+func newNode(i int) *node {
+	n := &node{disk: &disk{entries: map[dotRef]Entry{}}, wall: 1_000_000}
+	n.disk.node[0] = byte(i + 1)
+	n.start()
+	return n
+}
+
+func (n *node) start() {
+	n.runs++
+	var self Origin
+	copy(self[:], n.disk.node[:])
+	binary.BigEndian.PutUint64(self[nodeIDSize:], uint64(n.runs))
+	n.core, n.pins = newCore(self), 0
+	for _, o := range n.disk.origins {
+		n.number(o)
+	}
+	copy(n.have, n.disk.vector)
+	for _, ref := range slices.SortedFunc(maps.Keys(n.disk.entries), compareRefs) {
+		e := n.disk.entries[ref]
+		e.Dot.Origin = n.origins[ref.origin]
+		n.admit(&e)
+	}
+}
+
+func (n *node) plan() *batch { return n.begin(n.wall, 0) }
+
+func (n *node) commit(b *batch) {
+	n.introduce(b)
+	b.lasting(func(e *Entry) { n.disk.entries[dotRef{n.number(e.Dot.Origin), e.Dot.Seq}] = *e })
+	n.apply(b)
+	n.disk.origins = slices.Clone(n.origins)
+	n.disk.vector = slices.Clone(n.have)
+}
+
+func (n *node) sweep() {
+	if n.pins > 0 {
+		return
+	}
+	for _, d := range n.superseded {
+		delete(n.disk.entries, d)
+	}
+	n.superseded = nil
+}
+
+// transfer is one catch-up under way.
+type transfer struct {
+	to, from *node
+	scan     *scan
+	origins  []Origin
+	had      Vector
+}
+
+// user is a simulated client: it talks to one tracker at a time, echoes the
+// newest stamp it was given, and knows what it shares.
+type user struct {
+	addr Addr
+	at   *node
+	echo Stamp
+	has  map[torrentfmt.ID]bool // to whether whole
+	sure bool                   // every request since the last settling was answered, and it was not expired
+}
+
+func (u *user) digest() (int, [sha1.Size]byte) {
+	var sum [sha1.Size]byte
+	for id, whole := range u.has {
+		d := rowDigest(id, whole)
+		for i := range sum {
+			sum[i] ^= d[i]
+		}
+	}
+	return len(u.has), sum
+}
+
+type world struct {
+	t         *rapid.T
+	nodes     []*node
+	users     []*user
+	transfers []*transfer
+	written   map[Dot]Entry // every durable entry ever
+}
+
+func newWorld(t *rapid.T) *world {
+	w := &world{t: t, written: map[Dot]Entry{}}
+	for i := range rapid.IntRange(2, 3).Draw(t, "trackers") {
+		w.nodes = append(w.nodes, newNode(i))
+	}
+	for i := range rapid.IntRange(1, 3).Draw(t, "clients") {
+		var a Addr
+		a[17] = byte(i + 1)
+		w.users = append(w.users, &user{addr: a, at: w.nodes[0], has: map[torrentfmt.ID]bool{}, sure: true})
+	}
+	return w
+}
+
+func (w *world) node(name string) *node { return rapid.SampledFrom(w.nodes).Draw(w.t, name) }
+func (w *world) user() *user            { return rapid.SampledFrom(w.users).Draw(w.t, "client") }
+
+func (w *world) torrent() torrentfmt.ID {
+	return torrentfmt.ID{byte(rapid.IntRange(1, 3).Draw(w.t, "torrent"))}
+}
+
+// request runs one request at n. Either it is answered, or n dies on it:
+// before its commit or after.
+func (w *world) request(u *user, n *node, f func(*batch) Result) (Result, bool) {
+	b := n.plan()
+	res := f(b)
+	switch rapid.IntRange(0, 59).Draw(w.t, "fate") {
+	case 0:
+		u.sure = false
+		w.crash(n)
+		return res, false
+	case 1:
+		u.sure = false
+		w.commit(n, b)
+		w.crash(n)
+		return res, false
+	}
+	w.commit(n, b)
+	u.echo = max(u.echo, res.Stamp)
+	return res, true
+}
+
+func (w *world) commit(n *node, b *batch) {
+	for _, e := range b.puts {
+		w.written[e.Dot] = e
+	}
+	n.commit(b)
+}
+
+func (w *world) crash(n *node) {
+	w.transfers = slices.DeleteFunc(w.transfers, func(x *transfer) bool {
+		if x.from != n && x.to != n {
+			return false
+		}
+		x.from.pins--
+		return true
+	})
+	n.start()
+}
+
+// visit makes n the tracker that u talks to: what a client does that fails
+// over, before anything but leaving.
+func (w *world) visit(u *user, n *node) bool {
+	if u.at == n && u.sure {
+		return true
+	}
+	u.at = n
+	return w.renew(u)
+}
+
+func (w *world) renew(u *user) bool {
+	count, digest := u.digest()
+	for range 3 {
+		res, ok := w.request(u, u.at, func(b *batch) Result { return b.renew(u.addr, count, digest, u.echo) })
+		if !ok {
+			return false
+		}
+		if res.Outcome == Done {
+			return true
+		}
+		for id, whole := range u.has {
+			if _, ok := w.announce(u, u.at, id, whole); !ok {
+				return false
+			}
+		}
+	}
+	w.t.Fatalf("client %v renews for ever", u.addr)
+	return false
+}
+
+func (w *world) announce(u *user, n *node, id torrentfmt.ID, whole bool) (Result, bool) {
+	return w.request(u, n, func(b *batch) Result {
+		return b.announce(u.addr, id, whole, u.echo, &Info{Name: fmt.Sprint("name", id[0]), Size: 1})
+	})
+}
+
+func (w *world) announceAction(t *rapid.T) {
+	w.t = t
+	u, n, id := w.user(), w.node("tracker"), w.torrent()
+	whole := rapid.Bool().Draw(t, "whole")
+	if !w.visit(u, n) {
+		return
+	}
+	u.has[id] = whole // what the client wants, answered or not
+	w.announce(u, n, id, whole)
+}
+
+func (w *world) removeAction(t *rapid.T) {
+	w.t = t
+	u, n, id := w.user(), w.node("tracker"), w.torrent()
+	if !w.visit(u, n) {
+		return
+	}
+	delete(u.has, id)
+	w.request(u, n, func(b *batch) Result { return b.remove(u.addr, id, u.echo) })
+}
+
+func (w *world) leaveAction(t *rapid.T) {
+	w.t = t
+	u, n := w.user(), w.node("tracker")
+	clear(u.has)
+	u.at = n
+	w.request(u, n, func(b *batch) Result { return b.leave(u.addr, u.echo) })
+}
+
+func (w *world) renewAction(t *rapid.T) {
+	w.t = t
+	u := w.user()
+	u.at = w.node("tracker")
+	w.renew(u)
+}
+
+// expireAction lets a tracker find a client silent. That is its right only at
+// the client's own tracker; a former home must do no harm.
+func (w *world) expireAction(t *rapid.T) {
+	w.t = t
+	u, n := w.user(), w.node("tracker")
+	b := n.plan()
+	if res := b.expire(u.addr, 0); res.Rows > 0 && n == u.at {
+		u.sure = false
+	}
+	w.commit(n, b)
+}
+
+func (w *world) crashAction(t *rapid.T) {
+	w.t = t
+	w.crash(w.node("tracker"))
+}
+
+func (w *world) sweepAction(t *rapid.T) {
+	w.t = t
+	w.node("tracker").sweep()
+}
+
+func (w *world) clockAction(t *rapid.T) {
+	w.t = t
+	n := w.node("tracker")
+	n.wall = max(1, n.wall+int64(rapid.IntRange(-3_600_000, 3_600_000).Draw(t, "jump")))
+}
+
+func (w *world) connect(to, from *node) *transfer {
+	had := to.vector()
+	from.pins++
+	x := &transfer{to: to, from: from, scan: from.newScan(had), origins: slices.Clone(from.origins), had: had}
+	w.transfers = append(w.transfers, x)
+	return x
+}
+
+func (w *world) connectAction(t *rapid.T) {
+	w.t = t
+	to, from := w.node("puller"), w.node("giver")
+	if to == from || len(w.transfers) > 4 {
+		t.Skip()
+	}
+	w.connect(to, from)
+}
+
+// step moves some entries, and at the end the vector.
+func (w *world) step(x *transfer, limit int) (done bool) {
+	entries, err := x.scan.step(x.from.disk, x.origins, limit)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	b := x.to.plan()
+	for _, e := range entries {
+		b.merge(e)
+	}
+	if len(entries) == 0 {
+		if err := b.adopt(x.had.SpansTo(x.scan.upto)); err != nil {
+			w.t.Fatal(err)
+		}
+		done = true
+	}
+	w.commit(x.to, b)
+	return done
+}
+
+func (w *world) drop(x *transfer) {
+	x.from.pins--
+	w.transfers = slices.DeleteFunc(w.transfers, func(y *transfer) bool { return x == y })
+}
+
+func (w *world) stepAction(t *rapid.T) {
+	w.t = t
+	if len(w.transfers) == 0 {
+		t.Skip()
+	}
+	x := rapid.SampledFrom(w.transfers).Draw(t, "transfer")
+	if w.step(x, rapid.IntRange(1, 4).Draw(t, "limit")) {
+		w.drop(x)
+	}
+}
+
+func (w *world) cutAction(t *rapid.T) {
+	w.t = t
+	if len(w.transfers) == 0 {
+		t.Skip()
+	}
+	w.drop(rapid.SampledFrom(w.transfers).Draw(t, "transfer"))
+}
+
+// covered checks what a vector claims: each entry it covers is held, or one
+// that beats it is.
+func (w *world) covered(t *rapid.T) {
+	for i, n := range w.nodes {
+		for d, e := range w.written {
+			if !n.covers(d) {
+				continue
+			}
+			if n.belowFloor(&e) {
+				continue
+			}
+			cur, ok := n.get(e.key())
+			if !ok || cur.Dot != d && !cur.beats(&e) {
+				t.Fatalf("tracker %d covers %v but holds %+v of %+v", i, d, cur, e)
+			}
+			ref := dotRef{n.originNum[cur.Dot.Origin], cur.Dot.Seq}
+			if _, ok := n.disk.entries[ref]; !ok {
+				t.Fatalf("tracker %d shows %+v, which is not on its disk", i, cur)
+			}
+		}
+	}
+}
+
+func (w *world) heal() {
+	for len(w.transfers) > 0 {
+		w.drop(w.transfers[0])
+	}
+	for range 2 {
+		for _, to := range w.nodes {
+			for _, from := range w.nodes {
+				if to == from {
+					continue
+				}
+				x := w.connect(to, from)
+				for !w.step(x, 3) {
+				}
+				w.drop(x)
+				to.sweep()
+			}
+		}
+	}
+}
+
+// listed is what a tracker answers, as text.
+func (n *node) listed() []string {
+	var out []string
+	for i := range n.torrents {
+		tor := &n.torrents[i]
+		for _, r := range tor.rows[:tor.present] {
+			out = append(out, fmt.Sprintf("%v %v whole=%v", tor.id[0], n.clients[r.client].addr[17], r.whole()))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (w *world) expect(only func(*user) bool) []string {
+	var out []string
+	for _, u := range w.users {
+		if only(u) {
+			for id, whole := range u.has {
+				out = append(out, fmt.Sprintf("%v %v whole=%v", id[0], u.addr[17], whole))
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (w *world) agree(stage string) {
+	for _, n := range w.nodes[1:] {
+		if a, b := w.nodes[0].listed(), n.listed(); !slices.Equal(a, b) {
+			w.t.Fatalf("%s: lists differ: %q and %q", stage, a, b)
+		}
+		if a, b := w.nodes[0].vector(), n.vector(); !a.CoversAll(b) || !b.CoversAll(a) {
+			w.t.Fatalf("%s: vectors differ: %v and %v", stage, a, b)
+		}
+	}
+}
+
+// TestTrackersConverge runs random schedules of requests, cuts, crashes and
+// clock jumps against two or three trackers. Whatever happened, once they can
+// talk they agree; what a client was told is so; and a client that was in
+// doubt is right after its next renewal.
+func TestTrackersConverge(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		t.Repeat(map[string]func(*rapid.T){
+			"announce":  w.announceAction,
+			"announce2": w.announceAction,
+			"remove":    w.removeAction,
+			"leave":     w.leaveAction,
+			"renew":     w.renewAction,
+			"expire":    w.expireAction,
+			"crash":     w.crashAction,
+			"sweep":     w.sweepAction,
+			"clock":     w.clockAction,
+			"connect":   w.connectAction,
+			"step":      w.stepAction,
+			"step2":     w.stepAction,
+			"cut":       w.cutAction,
+			"":          w.covered,
+		})
+		w.t = t
+		w.heal()
+		w.covered(t)
+		w.agree("healed")
+		sure := func(u *user) bool { return u.sure }
+		got := slices.DeleteFunc(w.nodes[0].listed(), func(s string) bool {
+			return !slices.ContainsFunc(w.users, func(u *user) bool {
+				return u.sure && s[2:3] == fmt.Sprint(u.addr[17])
+			})
+		})
+		if want := w.expect(sure); !slices.Equal(got, want) {
+			t.Fatalf("healed: listed %q, acknowledged %q", got, want)
+		}
+		for _, u := range w.users {
+			u.sure = false
+			for !u.sure {
+				u.sure = true
+				w.renew(u)
+			}
+		}
+		w.heal()
+		w.agree("renewed")
+		if got, want := w.nodes[0].listed(), w.expect(func(*user) bool { return true }); !slices.Equal(got, want) {
+			t.Fatalf("renewed: listed %q, shared %q", got, want)
+		}
+	})
+}
