@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"sync"
 
 	"github.com/mtor-dev/mtor/roles/client/announce"
@@ -35,7 +36,7 @@ type item struct {
 }
 
 func newItem(c *Client, e library.Entry) *item {
-	return &item{c: c, entry: e, note: "waits to be checked"}
+	return &item{c: c, entry: e, name: filepath.Base(e.Path), note: "waits to be checked"}
 }
 
 // load brings back an item that the library knew at start.

@@ -298,6 +298,9 @@ func (c *Conn) serve(st transport.Stream, p *wire.Piece) error {
 		}
 		return err
 	}
+	if n < section.Size() { // cut under the seeder: say so rather than send less
+		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d: the file has become shorter", p.GetIndex())
+	}
 	local.Served(n, c.sess.Scheme())
 	c.touch()
 	return st.CloseWrite()

@@ -405,3 +405,19 @@ func TestANodeDoesNotTalkToItselfOrToATracker(t *testing.T) {
 		})
 	}
 }
+
+func TestAFileCutUnderTheSeederIsRefusedNotCutShort(t *testing.T) {
+	sa, sb := newSwarm(t, 9), newSwarm(t, 9, 7)
+	if err := os.Truncate(sb.file.Name(), 7500); err != nil {
+		t.Fatal(err)
+	}
+	a, _ := pair(t, sa, sb)
+	if err := a.Join(testID, sa); err != nil {
+		t.Fatal(err)
+	}
+	var refused *wire.CodeError
+	err := await(t, sa.joined, "join").link.Fetch(t.Context(), 7, make([]byte, 1000))
+	if !errors.As(err, &refused) || refused.Code != wire.Error_ERROR_NOT_FOUND {
+		t.Errorf("got %v, want ERROR_NOT_FOUND", err)
+	}
+}
