@@ -6,58 +6,90 @@ import (
 	"net/netip"
 )
 
-// Lengths of one packed peer in bytes: IP, port, flags.
-const (
-	seeder4 = 4 + 2 + 1
-	seeder6 = 16 + 2 + 1
-
-	flagWhole = 1
-)
-
-// Seeder is a client that is listed for a torrent.
+// Seeder is one peer of a SeederSet.
 type Seeder struct {
 	Addr  netip.AddrPort
 	Whole bool // has every piece
 }
 
-// PackSeeders packs peers as [SeederSet] says; an IPv4 address mapped into
-// IPv6 is packed as IPv4.
+const (
+	seeder4 = 4 + 2 + 1  // bytes of an IPv4 peer
+	seeder6 = 16 + 2 + 1 // bytes of an IPv6 peer
+
+	seederWhole = 1 // flag
+)
+
+// PackSeeders packs peers as SeederSet says; Total is their number, to be
+// raised by a caller that sends a sample. Zones are dropped, and IPv4 mapped
+// into IPv6 goes as IPv4.
 func PackSeeders(seeders []Seeder) *SeederSet {
-	x := new(SeederSet)
-	for _, s := range seeders {
-		flags := byte(0)
-		if s.Whole {
-			flags = flagWhole
+	n4 := 0
+	for i := range seeders {
+		if seeders[i].Addr.Addr().Unmap().Is4() {
+			n4++
 		}
-		ip := s.Addr.Addr().Unmap()
-		if ip.Is4() {
-			x.Ipv4 = append(x.Ipv4, ip.AsSlice()...)
-			x.Ipv4 = append(binary.BigEndian.AppendUint16(x.Ipv4, s.Addr.Port()), flags)
-			continue
-		}
-		x.Ipv6 = append(x.Ipv6, ip.AsSlice()...)
-		x.Ipv6 = append(binary.BigEndian.AppendUint16(x.Ipv6, s.Addr.Port()), flags)
 	}
-	return x
+	set := &SeederSet{Total: uint32(len(seeders))}
+	if n4 > 0 {
+		set.Ipv4 = make([]byte, 0, n4*seeder4)
+	}
+	if n6 := len(seeders) - n4; n6 > 0 {
+		set.Ipv6 = make([]byte, 0, n6*seeder6)
+	}
+	for i := range seeders {
+		s := &seeders[i]
+		if ip := s.Addr.Addr().Unmap(); ip.Is4() {
+			b := ip.As4()
+			set.Ipv4 = s.appendRest(append(set.Ipv4, b[:]...))
+		} else {
+			b := ip.As16()
+			set.Ipv6 = s.appendRest(append(set.Ipv6, b[:]...))
+		}
+	}
+	return set
 }
 
-// Unpack lists the peers of a set. It fails when a list is not of whole
-// entries; unknown flags are ignored.
+func (s *Seeder) appendRest(b []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, s.Addr.Port())
+	if s.Whole {
+		return append(b, seederWhole)
+	}
+	return append(b, 0)
+}
+
+// Unpack lists the peers. It refuses, with a [*CodeError], parts of peers and
+// more than MaxWant of them. Flags that it does not know are ignored.
 func (x *SeederSet) Unpack() ([]Seeder, error) {
-	v4, v6 := x.GetIpv4(), x.GetIpv6()
-	if len(v4)%seeder4 != 0 || len(v6)%seeder6 != 0 {
-		return nil, fmt.Errorf("peers of %d and %d bytes: want multiples of %d and %d", len(v4), len(v6), seeder4, seeder6)
+	b4, b6 := x.GetIpv4(), x.GetIpv6()
+	if len(b4)%seeder4 != 0 || len(b6)%seeder6 != 0 {
+		return nil, Errorf(Error_ERROR_BAD_REQUEST, "seeders of %d and %d bytes: want multiples of %d and %d",
+			len(b4), len(b6), seeder4, seeder6)
 	}
-	seeders := make([]Seeder, 0, len(v4)/seeder4+len(v6)/seeder6)
-	for ; len(v4) > 0; v4 = v4[seeder4:] {
-		seeders = append(seeders, unpackSeeder(netip.AddrFrom4([4]byte(v4[:4])), v4[4:]))
+	n := len(b4)/seeder4 + len(b6)/seeder6
+	if n > MaxWant {
+		return nil, Errorf(Error_ERROR_BAD_REQUEST, "%d seeders: at most %d", n, MaxWant)
 	}
-	for ; len(v6) > 0; v6 = v6[seeder6:] {
-		seeders = append(seeders, unpackSeeder(netip.AddrFrom16([16]byte(v6[:16])), v6[16:]))
+	out := make([]Seeder, 0, n)
+	for ; len(b4) > 0; b4 = b4[seeder4:] {
+		out = append(out, seederOf(netip.AddrFrom4([4]byte(b4)), b4[4:]))
 	}
-	return seeders, nil
+	for ; len(b6) > 0; b6 = b6[seeder6:] {
+		out = append(out, seederOf(netip.AddrFrom16([16]byte(b6)), b6[16:]))
+	}
+	return out, nil
 }
 
-func unpackSeeder(ip netip.Addr, rest []byte) Seeder {
-	return Seeder{Addr: netip.AddrPortFrom(ip, binary.BigEndian.Uint16(rest)), Whole: rest[2]&flagWhole != 0}
+func seederOf(ip netip.Addr, rest []byte) Seeder {
+	return Seeder{
+		Addr:  netip.AddrPortFrom(ip, binary.BigEndian.Uint16(rest)),
+		Whole: rest[2]&seederWhole != 0,
+	}
+}
+
+// String is "ip:port", with a plus sign if the peer is whole.
+func (s Seeder) String() string {
+	if s.Whole {
+		return fmt.Sprintf("%v+", s.Addr)
+	}
+	return s.Addr.String()
 }

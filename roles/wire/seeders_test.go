@@ -6,40 +6,57 @@ import (
 	"testing"
 )
 
-func TestSeedersSurviveTheWire(t *testing.T) {
-	want := []Seeder{
-		{netip.MustParseAddrPort("127.0.0.1:7001"), true},
-		{netip.MustParseAddrPort("192.0.2.1:65535"), false},
-		{netip.MustParseAddrPort("[::1]:7001"), true},
+func TestSeedersSurvivePacking(t *testing.T) {
+	in := []Seeder{
+		{netip.MustParseAddrPort("10.0.0.1:6881"), true},
+		{netip.MustParseAddrPort("255.1.2.3:1"), false},
+		{netip.MustParseAddrPort("[2001:db8::1]:65535"), true},
+		{netip.MustParseAddrPort("[::1]:80"), false},
 	}
-	set := PackSeeders(want)
-	if len(set.Ipv4) != 2*7 || len(set.Ipv6) != 19 {
-		t.Errorf("%d and %d bytes, want 14 and 19", len(set.Ipv4), len(set.Ipv6))
+	set := PackSeeders(in)
+	if len(set.Ipv4) != 2*7 || len(set.Ipv6) != 2*19 || set.Total != 4 {
+		t.Fatalf("packed as %d and %d bytes, total %d", len(set.Ipv4), len(set.Ipv6), set.Total)
 	}
-	got, err := set.Unpack()
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %v, %v; want %v", got, err, want)
+	out, err := set.Unpack()
+	if err != nil || !slices.Equal(in, out) {
+		t.Fatalf("unpacked %v (%v), packed %v", out, err, in)
 	}
 }
 
-// FuzzSeeders checks that a set is refused or packs to the same bytes, but for
-// flags that are not known.
-func FuzzSeeders(f *testing.F) {
-	f.Add([]byte{127, 0, 0, 1, 0x1b, 0x59, 1}, []byte{})
-	f.Add([]byte{1}, make([]byte, 19))
-	f.Fuzz(func(t *testing.T, v4, v6 []byte) {
-		seeders, err := (&SeederSet{Ipv4: v4, Ipv6: v6}).Unpack()
+func TestMappedSeederGoesAsIPv4(t *testing.T) {
+	out, err := PackSeeders([]Seeder{{Addr: netip.MustParseAddrPort("[::ffff:10.1.2.3]:5")}}).Unpack()
+	if err != nil || len(out) != 1 || out[0].Addr.String() != "10.1.2.3:5" {
+		t.Fatalf("got %v (%v)", out, err)
+	}
+}
+
+func TestUnpackRefusesPartsAndCrowds(t *testing.T) {
+	for _, set := range []*SeederSet{
+		{Ipv4: make([]byte, 6)},
+		{Ipv6: make([]byte, 20)},
+		{Ipv4: make([]byte, 7*(MaxWant+1))},
+	} {
+		if out, err := set.Unpack(); err == nil {
+			t.Errorf("%d and %d bytes: unpacked %v", len(set.Ipv4), len(set.Ipv6), out)
+		}
+	}
+	if out, err := (*SeederSet)(nil).Unpack(); err != nil || len(out) != 0 {
+		t.Errorf("no set: %v, %v", out, err)
+	}
+}
+
+func FuzzUnpackSeeders(f *testing.F) {
+	f.Add([]byte{10, 0, 0, 1, 0x1a, 0xe1, 1}, []byte{})
+	f.Add([]byte{}, append(make([]byte, 15), 1, 0, 80, 0))
+	f.Add([]byte{1}, []byte{2})
+	f.Fuzz(func(t *testing.T, b4, b6 []byte) {
+		out, err := (&SeederSet{Ipv4: b4, Ipv6: b6}).Unpack()
 		if err != nil {
 			return
 		}
-		again, err := PackSeeders(seeders).Unpack()
-		if err != nil || len(again) != len(seeders) {
-			t.Fatalf("packed anew: %d of %d, %v", len(again), len(seeders), err)
-		}
-		for i, s := range seeders {
-			if i < len(v4)/7 && again[i] != s {
-				t.Fatalf("peer %d was %v, is %v", i, s, again[i])
-			}
+		again, err := PackSeeders(out).Unpack()
+		if err != nil || len(again) != len(out) {
+			t.Fatalf("%v packed and unpacked is %v (%v)", out, again, err)
 		}
 	})
 }
