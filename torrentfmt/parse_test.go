@@ -225,8 +225,9 @@ func TestParseRefusesMoreThanTheLargestTorrentNeeds(t *testing.T) {
 
 // BenchmarkOpenLargest reads such a file for real.
 func TestTheLargestTorrentFitsItsFile(t *testing.T) {
+	host := strings.Repeat(strings.Repeat("h", 62)+".", 4) + "h" // 253 bytes
 	largest := &Torrent{
-		Trackers: [2]string{strings.Repeat("h", 250) + ":65535", "quic://" + strings.Repeat("h", 250) + ":65535"},
+		Trackers: [2]string{host + ":65535", "quic://" + host + ":65535"},
 		Name:     strings.Repeat("n", MaxNameLen),
 		Size:     MaxPieces * PieceSize,
 	}
