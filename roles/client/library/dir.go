@@ -1,0 +1,34 @@
+package library
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Dir is the default state folder of the client at clientAddr (ip:port):
+// $XDG_STATE_HOME/mtor/<ip>_<port>, where an unset or relative XDG_STATE_HOME
+// is ~/.local/state (XDG Base Directory Specification) and the colons of an
+// IPv6 address become dashes. Port 0 names no client: its folder must be given.
+func Dir(clientAddr string) (string, error) {
+	addr, err := netip.ParseAddrPort(clientAddr)
+	if err != nil {
+		return "", fmt.Errorf("client address %q: want ip:port: %w", clientAddr, err)
+	}
+	if addr.Port() == 0 {
+		return "", errors.New("port 0 is another one at every start: give the state folder")
+	}
+	base := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(base) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("no default state folder: %w", err)
+		}
+		base = filepath.Join(home, ".local", "state")
+	}
+	ip := strings.ReplaceAll(addr.Addr().String(), ":", "-")
+	return filepath.Join(base, "mtor", fmt.Sprintf("%s_%d", ip, addr.Port())), nil
+}
