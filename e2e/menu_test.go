@@ -190,7 +190,7 @@ func TestInterruptedClientEndsWithCode130(t *testing.T) {
 
 func TestWrongUsageGivesExitCodeTwo(t *testing.T) {
 	t.Parallel()
-	s := &swarm{T: t, dir: t.TempDir(), ctx: t.Context()}
+	s := standalone(t)
 	for _, args := range []string{
 		"client", "client 127.0.0.1:0", "tracker", "frobnicate", "client --frobnicate",
 		"client nowhere 127.0.0.1:1 127.0.0.1:2 x.log --state x",
@@ -223,7 +223,7 @@ func TestTakenPortIsRefused(t *testing.T) {
 
 func TestOfflineTorrentCommands(t *testing.T) {
 	t.Parallel()
-	s := &swarm{T: t, dir: t.TempDir(), ctx: t.Context()}
+	s := standalone(t)
 	s.write("data", 3*pieceSize+1, 1)
 	tool := func(args ...string) (string, int) {
 		p := s.spawn("mtor", args...)

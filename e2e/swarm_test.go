@@ -67,6 +67,12 @@ func newSwarm(t *testing.T, start ...bool) *swarm {
 	return s.init(start...)
 }
 
+// standalone is a test's folder without trackers.
+func standalone(t *testing.T) *swarm {
+	t.Helper()
+	return (&swarm{T: t, dir: t.TempDir()}).bounded()
+}
+
 // newSwarmAt is newSwarm with every node on one IP.
 func newSwarmAt(t *testing.T, host string) *swarm {
 	t.Helper()
@@ -75,10 +81,7 @@ func newSwarmAt(t *testing.T, host string) *swarm {
 
 func (s *swarm) init(start ...bool) *swarm {
 	s.Helper()
-	ctx, cancel := context.WithTimeoutCause(s.Context(), patience, errors.New("the test's patience has ended"))
-	s.ctx = ctx
-	s.Cleanup(cancel)
-	s.Cleanup(s.showLogs)
+	s.bounded()
 	var addrs [2]string
 	for i := range addrs {
 		addrs[i] = s.reserve(s.ip(i + 1))
@@ -93,6 +96,15 @@ func (s *swarm) init(start ...bool) *swarm {
 			s.trackers[i].start()
 		}
 	}
+	return s
+}
+
+// bounded sets the limits of the test.
+func (s *swarm) bounded() *swarm {
+	ctx, cancel := context.WithTimeoutCause(s.Context(), patience, errors.New("the test's patience has ended"))
+	s.ctx = ctx
+	s.Cleanup(cancel)
+	s.Cleanup(s.showLogs)
 	return s
 }
 
@@ -129,11 +141,18 @@ func (s *swarm) reserve(ip string) string {
 
 func (s *swarm) spawn(name string, args ...string) *process.Process {
 	s.Helper()
-	p, err := process.Start(process.Spec{Name: name, Exe: binary, Args: args, Dir: s.dir, Env: []string{
+	return s.start(process.Spec{Name: name, Exe: binary, Args: args, Dir: s.dir})
+}
+
+// start runs spec and ends it with the test.
+func (s *swarm) start(spec process.Spec) *process.Process {
+	s.Helper()
+	spec.Env = append([]string{
 		"GORACE=halt_on_error=1",
 		// No default place of this machine's user is touched.
-		"HOME=" + s.dir, "XDG_STATE_HOME=" + s.path("xdg-state"), "XDG_RUNTIME_DIR=" + s.dir, "TMPDIR=" + s.dir,
-	}})
+		"HOME=" + s.dir, "XDG_STATE_HOME=" + s.path("xdg-state"), "XDG_RUNTIME_DIR=" + s.dir,
+	}, spec.Env...)
+	p, err := process.Start(spec)
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -103,6 +103,12 @@ const (
 func reserve(ctx context.Context, n int) ([]string, error) {
 	var addrs []string
 	var last error
+	var held []func() // until all are found, so that none is found twice
+	defer func() {
+		for _, release := range held {
+			release()
+		}
+	}()
 	for range portAttempts {
 		addr := fmt.Sprintf("%s:%d", loopback, firstPort+rand.N(lastPort-firstPort))
 		release, err := bind(ctx, addr)
@@ -110,7 +116,7 @@ func reserve(ctx context.Context, n int) ([]string, error) {
 			last = err
 			continue
 		}
-		defer release() // held until all are found, so that none is found twice
+		held = append(held, release)
 		if addrs = append(addrs, addr); len(addrs) == n {
 			return addrs, nil
 		}
