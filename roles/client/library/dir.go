@@ -21,6 +21,9 @@ func Dir(clientAddr string) (string, error) {
 	if addr.Port() == 0 {
 		return "", errors.New("port 0 is another one at every start: give the state folder")
 	}
+	if strings.ContainsAny(addr.Addr().Zone(), `/\`) {
+		return "", fmt.Errorf("client address %q: its zone names no interface", clientAddr)
+	}
 	base := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(base) {
 		home, err := os.UserHomeDir()

@@ -33,15 +33,8 @@ func guard(do func() error) (err error) {
 	return err
 }
 
-// openFile opens and locks the bbolt file. Should bbolt panic, the file is
-// closed, so that the lock does not stay.
-func openFile(path string) (db *bolt.DB, err error) {
-	var file *os.File
-	defer func() {
-		if db == nil && file != nil {
-			_ = file.Close() // bbolt closes it itself when it returns an error
-		}
-	}()
+// openFile opens and locks the bbolt file.
+func openFile(path string) (*bolt.DB, error) {
 	return bolt.Open(path, 0o600, &bolt.Options{
 		Timeout:      lockWait,
 		FreelistType: bolt.FreelistMapType,
@@ -54,7 +47,6 @@ func openFile(path string) (db *bolt.DB, err error) {
 				_ = f.Close()
 				return nil, err
 			}
-			file = f
 			return f, nil
 		},
 	})

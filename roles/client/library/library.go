@@ -82,7 +82,7 @@ type Library struct {
 // Open opens the library in the state folder dir, which is made with mode 0700
 // if there is none; a new library gets a random node ID. Errors are ErrInUse,
 // ErrDamaged, ErrNewer, or the file system's. Nothing that is refused is
-// changed.
+// changed. A damaged file may stay mapped and locked until the process ends.
 func Open(dir string) (*Library, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
