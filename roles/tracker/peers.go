@@ -1,0 +1,181 @@
+package tracker
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/mtor-dev/mtor/roles/tracker/replica"
+	"github.com/mtor-dev/mtor/roles/wire"
+	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/address"
+)
+
+const (
+	// redialMin and redialMax bound the pause before a tracker that could not
+	// be reached is dialled again: soon enough that it lacks little, random so
+	// that two do not keep step.
+	redialMin = 100 * time.Millisecond
+	redialMax = 500 * time.Millisecond
+	// dialTimeout bounds a dial and the hello after it.
+	dialTimeout = 5 * time.Second
+	// resolveFor is how long a peer's name stands for the addresses found.
+	resolveFor     = 10 * time.Second
+	resolveTimeout = 2 * time.Second
+)
+
+// peers knows which IP addresses the configured trackers have.
+type peers struct {
+	literal map[netip.Addr]bool
+	names   []string
+
+	mu    sync.Mutex
+	ips   map[netip.Addr]bool // of names
+	found time.Time
+}
+
+func newPeers(addrs []string) (*peers, error) {
+	p := &peers{literal: map[netip.Addr]bool{}}
+	for _, s := range addrs {
+		a, err := address.Parse(s)
+		if err != nil {
+			return nil, fmt.Errorf("other tracker's address %q: %w", s, err)
+		}
+		if a.Port == 0 {
+			return nil, fmt.Errorf("other tracker's address %q: the port is missing", s)
+		}
+		if ip, err := netip.ParseAddr(a.Host); err == nil {
+			p.literal[ip.WithZone("").Unmap()] = true
+		} else {
+			p.names = append(p.names, a.Host)
+		}
+	}
+	return p, nil
+}
+
+// has reports whether ip belongs to a configured tracker.
+func (p *peers) has(ctx context.Context, ip netip.Addr) bool {
+	if p.literal[ip] || len(p.names) == 0 {
+		return p.literal[ip]
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ips == nil || time.Since(p.found) > resolveFor {
+		p.resolve(ctx)
+	}
+	return p.ips[ip]
+}
+
+// resolve keeps what was known of a name that cannot be resolved now.
+func (p *peers) resolve(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	ips := map[netip.Addr]bool{}
+	for _, h := range p.names {
+		found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", h)
+		if err != nil {
+			for ip := range p.ips {
+				ips[ip] = true
+			}
+			continue
+		}
+		for _, ip := range found {
+			ips[ip.WithZone("").Unmap()] = true
+		}
+	}
+	p.ips, p.found = ips, time.Now()
+}
+
+// follow pulls from one configured tracker for as long as ctx lives.
+func (t *Tracker) follow(ctx context.Context, peer string) {
+	log := t.log.With("peer", peer)
+	reachable := true // so that the first failure is told
+	for ctx.Err() == nil {
+		connected, err := t.pullFrom(ctx, peer)
+		if ctx.Err() != nil {
+			return
+		}
+		switch {
+		case connected:
+			log.Info("peer tracker lost", "err", err)
+		case reachable:
+			log.Info("peer tracker cannot be reached; dialling on", "err", err)
+		}
+		reachable = connected
+		pause := redialMin + rand.N(redialMax-redialMin)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// pullFrom dials a tracker and pulls until the session ends.
+func (t *Tracker) pullFrom(ctx context.Context, peer string) (connected bool, err error) {
+	dial, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	sess, err := t.opts.Dial.Dial(dial, peer)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = sess.Close() }() // it has ended, or is of no more use
+	stop := context.AfterFunc(dial, func() { _ = sess.Close() })
+	defer stop()
+	st, err := t.greetPeer(dial, sess)
+	if err != nil {
+		return false, err
+	}
+	if !stop() {
+		return false, context.Cause(dial)
+	}
+	defer func() { _ = st.Close() }()
+	log := t.log.With("peer", peer)
+	log.Info("peer tracker connected", "transport", sess.Scheme())
+	p := &replica.Puller{
+		Registry: t.reg,
+		Budget:   t.pulls,
+		CaughtUp: func(n int, d time.Duration) {
+			log.Info("caught up with peer tracker", "rows", n, "in", d.Round(time.Microsecond))
+		},
+	}
+	return true, p.Run(ctx, st)
+}
+
+// greetPeer exchanges hellos and opens the Pull stream.
+func (t *Tracker) greetPeer(ctx context.Context, sess transport.Session) (transport.Stream, error) {
+	hi, err := sess.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b, err := wire.Append(nil, t.hello())
+	if err != nil {
+		return nil, err
+	}
+	if err := transport.WriteLast(hi, b); err != nil {
+		return nil, err
+	}
+	h, err := wire.ReadHello(hi)
+	if err != nil {
+		return nil, fmt.Errorf("hello: %w", err)
+	}
+	if err := hi.Close(); err != nil {
+		return nil, err
+	}
+	id := t.reg.NodeID()
+	switch {
+	case h.GetRole() != wire.Role_ROLE_TRACKER:
+		return nil, wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "it is a client, not a tracker")
+	case string(h.GetNodeId()) == string(id[:]):
+		return nil, wire.Errorf(wire.Error_ERROR_BAD_REQUEST,
+			"it is this tracker itself, or runs on a copy of its seederlist file")
+	}
+	st, err := sess.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return st, wire.Write(st, &wire.Open{Kind: &wire.Open_Pull{Pull: &wire.Pull{}}})
+}

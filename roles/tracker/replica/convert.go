@@ -1,0 +1,158 @@
+// Package replica carries entries from one tracker's registry to another's
+// over a Pull stream: [Pull] on the side that opened it, [Give] on the other.
+// The messages are those of roles/wire/replication.proto.
+package replica
+
+import (
+	"fmt"
+
+	"github.com/mtor-dev/mtor/roles/tracker/registry"
+	"github.com/mtor-dev/mtor/roles/wire"
+	"github.com/mtor-dev/mtor/torrentfmt"
+)
+
+func bad(format string, args ...any) error {
+	return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, format, args...)
+}
+
+// encode makes a message of entries.
+func encode(entries []registry.Entry) *wire.Given {
+	g := &wire.Given{Entries: make([]*wire.Entry, len(entries))}
+	numbers := map[registry.Origin]uint32{}
+	made := make([]wire.Entry, len(entries))
+	for i := range entries {
+		e, w := &entries[i], &made[i]
+		g.Entries[i] = w
+		n, ok := numbers[e.Dot.Origin]
+		if !ok {
+			n = uint32(len(numbers))
+			numbers[e.Dot.Origin] = n
+			g.Origins = append(g.Origins, e.Dot.Origin[:])
+		}
+		w.Origin, w.Seq, w.Stamp = n, e.Dot.Seq, uint64(e.Stamp)
+		w.Kind = wire.EntryKind(e.Kind)
+		switch e.Kind {
+		case registry.KindRow:
+			w.TorrentId, w.Addr, w.Whole, w.Gone = e.Torrent[:], e.Addr[:], e.Whole, e.Gone
+		case registry.KindHome:
+			w.Addr, w.NodeId = e.Addr[:], e.Node[:]
+		case registry.KindFloor:
+			w.Addr = e.Addr[:]
+		case registry.KindTorrent:
+			w.TorrentId, w.Filename, w.Filesize = e.Torrent[:], e.Name, uint64(e.Size)
+			w.HashLength = uint64(hashLength(e.Size))
+		}
+	}
+	return g
+}
+
+func hashLength(size int64) int { return torrentfmt.NumPieces(size) * torrentfmt.HashSize }
+
+// decode is encode's inverse. What it returns has been checked.
+func decode(g *wire.Given) ([]registry.Entry, error) {
+	origins := make([]registry.Origin, len(g.GetOrigins()))
+	for i, b := range g.GetOrigins() {
+		if len(b) != registry.OriginSize {
+			return nil, bad("origin of %d bytes", len(b))
+		}
+		origins[i] = registry.Origin(b)
+	}
+	out := make([]registry.Entry, len(g.GetEntries()))
+	for i, w := range g.GetEntries() {
+		e := &out[i]
+		if int(w.GetOrigin()) >= len(origins) {
+			return nil, bad("entry of origin %d of %d", w.GetOrigin(), len(origins))
+		}
+		e.Dot = registry.Dot{Origin: origins[w.GetOrigin()], Seq: w.GetSeq()}
+		e.Stamp = registry.Stamp(w.GetStamp())
+		if w.GetKind() < 0 || w.GetKind() > 255 {
+			return nil, bad("entry of kind %d", w.GetKind())
+		}
+		e.Kind = registry.Kind(w.GetKind())
+		if err := decodeBody(e, w); err != nil {
+			return nil, err
+		}
+		if err := e.Check(); err != nil {
+			return nil, bad("%v", err)
+		}
+		if e.Kind == registry.KindTorrent {
+			if err := torrentfmt.CheckName(e.Name); err != nil {
+				return nil, bad("%v", err)
+			}
+			if w.GetHashLength() != uint64(hashLength(e.Size)) {
+				return nil, bad("hash string of %d bytes for a file of %d", w.GetHashLength(), e.Size)
+			}
+		}
+	}
+	return out, nil
+}
+
+func decodeBody(e *registry.Entry, w *wire.Entry) error {
+	if e.Kind == registry.KindRow || e.Kind == registry.KindTorrent {
+		id, err := torrentfmt.IDFromBytes(w.GetTorrentId())
+		if err != nil {
+			return bad("%v", err)
+		}
+		e.Torrent = id
+	}
+	if e.Kind != registry.KindTorrent {
+		if len(w.GetAddr()) != len(e.Addr) {
+			return bad("address of %d bytes", len(w.GetAddr()))
+		}
+		e.Addr = registry.Addr(w.GetAddr())
+	}
+	switch e.Kind {
+	case registry.KindRow:
+		e.Whole, e.Gone = w.GetWhole(), w.GetGone()
+	case registry.KindHome:
+		if len(w.GetNodeId()) != len(e.Node) {
+			return bad("node ID of %d bytes", len(w.GetNodeId()))
+		}
+		e.Node = registry.NodeID(w.GetNodeId())
+	case registry.KindTorrent:
+		e.Name, e.Size = w.GetFilename(), int64(w.GetFilesize())
+	}
+	return nil
+}
+
+func encodeVector(v registry.Vector) []*wire.VectorEntry {
+	out := make([]*wire.VectorEntry, 0, len(v))
+	for o, n := range v {
+		out = append(out, &wire.VectorEntry{Origin: o[:], Seq: n})
+	}
+	return out
+}
+
+func decodeVector(list []*wire.VectorEntry) (registry.Vector, error) {
+	v := make(registry.Vector, len(list))
+	for _, w := range list {
+		if len(w.GetOrigin()) != registry.OriginSize {
+			return nil, bad("origin of %d bytes", len(w.GetOrigin()))
+		}
+		v[registry.Origin(w.GetOrigin())] = w.GetSeq()
+	}
+	return v, nil
+}
+
+func encodeSpans(spans []registry.Span) []*wire.Span {
+	out := make([]*wire.Span, len(spans))
+	for i := range spans {
+		s := &spans[i]
+		out[i] = &wire.Span{Origin: s.Origin[:], From: s.From, To: s.To}
+	}
+	return out
+}
+
+func decodeSpans(list []*wire.Span) ([]registry.Span, error) {
+	out := make([]registry.Span, len(list))
+	for i, w := range list {
+		if len(w.GetOrigin()) != registry.OriginSize {
+			return nil, bad("origin of %d bytes", len(w.GetOrigin()))
+		}
+		if w.GetFrom() >= w.GetTo() {
+			return nil, fmt.Errorf("%w", bad("span from %d to %d", w.GetFrom(), w.GetTo()))
+		}
+		out[i] = registry.Span{Origin: registry.Origin(w.GetOrigin()), From: w.GetFrom(), To: w.GetTo()}
+	}
+	return out, nil
+}

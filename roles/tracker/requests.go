@@ -1,0 +1,190 @@
+package tracker
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/mtor-dev/mtor/roles/tracker/registry"
+	"github.com/mtor-dev/mtor/roles/wire"
+	"github.com/mtor-dev/mtor/transport"
+)
+
+const (
+	// maxPipelined bounds the requests of one stream that are not answered
+	// yet; beyond it the client waits.
+	maxPipelined = 256
+	// messageTimeout bounds the time from the first byte of a request to its
+	// last, without its hash string.
+	messageTimeout = 10 * time.Second
+	// flushAt is how many bytes of replies go out in one write.
+	flushAt = 32 << 10
+)
+
+// requests serves one stream of requests: this goroutine reads and decides,
+// another answers in the same order.
+type requests struct {
+	*session
+	ctx context.Context
+	st  transport.Stream
+	in  *wire.Reader
+	// changing counts the changes that are on their way to the disk. While
+	// there are any, no answer may be taken from what is already durable.
+	changing atomic.Int32
+}
+
+// slot is the place of one answer in the order of the answers.
+type slot struct {
+	reply wire.Reply
+	ready chan struct{} // closed when the registry has answered; nil: no need to wait
+	// Set by the registry:
+	result registry.Result
+	err    error
+	// then completes the reply, if set and all went well.
+	then func(*slot)
+}
+
+func (s *session) requests(ctx context.Context, st transport.Stream, in *wire.Reader) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	q := &requests{session: s, ctx: ctx, st: st, in: in}
+	slots := make(chan *slot, maxPipelined)
+	writing := make(chan struct{})
+	go func() {
+		defer close(writing)
+		if err := q.answer(slots); err != nil {
+			cancel(err)
+			st.Abort(code(wire.Error_ERROR_CANCELLED)) // wakes the reader
+		}
+	}()
+	err := q.read(slots)
+	close(slots)
+	<-writing
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	cancel(nil)
+	return err
+}
+
+// read takes requests until the stream ends.
+func (q *requests) read(slots chan<- *slot) error {
+	var extended time.Time
+	for {
+		idle := q.in.Buffered() == 0
+		if idle {
+			if err := q.st.SetDeadline(time.Now().Add(q.idle())); err != nil {
+				return err
+			}
+			if _, err := q.in.Peek(1); err != nil {
+				return late(err)
+			}
+		}
+		if now := time.Now(); idle || now.Sub(extended) > messageTimeout/10 {
+			if err := q.st.SetDeadline(now.Add(messageTimeout)); err != nil {
+				return err
+			}
+			extended = now
+		}
+		req := new(wire.Request)
+		if err := q.in.Next(req, wire.MaxMessage); err != nil {
+			return malformed(late(err))
+		}
+		s, err := q.handle(req)
+		if err != nil {
+			return err
+		}
+		select {
+		case slots <- s:
+		case <-q.ctx.Done():
+			return context.Cause(q.ctx)
+		}
+	}
+}
+
+// malformed gives a code to what could not be decoded.
+func malformed(err error) error {
+	if err == nil {
+		return nil
+	}
+	var abort *transport.AbortError
+	var over *transport.SessionError
+	var coded *wire.CodeError
+	switch {
+	case errors.As(err, &abort), errors.As(err, &over), errors.As(err, &coded), errors.Is(err, errEnd):
+		return err
+	}
+	return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "request: %v", err)
+}
+
+// answer writes replies in order, as many at a time as are ready.
+func (q *requests) answer(slots <-chan *slot) error {
+	var buf []byte
+	flush := func() error {
+		if len(buf) == 0 {
+			return nil
+		}
+		_, err := q.st.Write(buf)
+		buf = buf[:0]
+		return err
+	}
+	for s := range slots {
+		if s.ready != nil {
+			select {
+			case <-s.ready:
+			default:
+				if err := flush(); err != nil {
+					return err
+				}
+				<-s.ready // the registry answers everything
+			}
+		}
+		q.complete(s)
+		var err error
+		if buf, err = wire.Append(buf, &s.reply); err != nil {
+			return err
+		}
+		if len(buf) >= flushAt || len(slots) == 0 {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// complete turns what the registry said into the reply.
+func (q *requests) complete(s *slot) {
+	if s.ready == nil {
+		return
+	}
+	s.reply.Stamp = uint64(s.result.Stamp)
+	switch {
+	case s.err != nil:
+		s.refuse(wire.Error_ERROR_INTERNAL, "the tracker cannot write its seederlist file")
+	case s.result.Outcome == registry.NeedHashes:
+		s.refuse(wire.Error_ERROR_NEED_HASHES, "the torrent is unknown here: send filename, filesize and hash string")
+	case s.result.Outcome == registry.NeedList:
+		s.refuse(wire.Error_ERROR_NEED_LIST, "the tracker lists other torrents of this client: announce each")
+	case s.result.Outcome == registry.TooMany:
+		s.refuse(wire.Error_ERROR_TOO_MANY, "too many torrents of one client")
+	case s.then != nil:
+		s.then(s)
+	}
+}
+
+func (s *slot) refuse(c wire.Error, msg string) {
+	s.reply.Error, s.reply.Message = c, msg
+}
+
+// change makes a slot that waits for the registry, and the function that the
+// registry calls.
+func (q *requests) change(then func(*slot)) (*slot, func(registry.Result, error)) {
+	s := &slot{ready: make(chan struct{}), then: then}
+	q.changing.Add(1)
+	return s, func(res registry.Result, err error) {
+		s.result, s.err = res, err
+		q.changing.Add(-1)
+		close(s.ready)
+	}
+}

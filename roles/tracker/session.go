@@ -1,0 +1,275 @@
+package tracker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/mtor-dev/mtor/roles/tracker/replica"
+	"github.com/mtor-dev/mtor/roles/wire"
+	"github.com/mtor-dev/mtor/transport"
+)
+
+const (
+	// maxSessions bounds the sessions of one tracker: each costs some ten KiB
+	// and a few goroutines.
+	maxSessions = 20_000
+	// maxSessionsPerIP leaves room for a large lab behind one address.
+	maxSessionsPerIP = 4_096
+	// maxStreams bounds the streams that one session has open: a client needs
+	// one.
+	maxStreams = 16
+	// helloTimeout bounds the time to a session's hello, and to the opening
+	// message of a stream.
+	helloTimeout = 5 * time.Second
+	// idleSlack is how long beyond the lease a session without requests is
+	// kept: a client that renews never meets it.
+	idleSlack = time.Minute
+)
+
+// doors counts sessions by address.
+type doors struct {
+	mu    sync.Mutex
+	total int
+	by    map[netip.Addr]int
+	told  rate.Sometimes // of those turned away
+}
+
+// enter lets a session in, and another tracker even when strangers have taken
+// all places.
+func (d *doors) enter(ip netip.Addr, peer func() bool) bool {
+	d.mu.Lock()
+	full := d.total >= maxSessions || d.by[ip] >= maxSessionsPerIP
+	d.mu.Unlock()
+	if full && !peer() {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.by == nil {
+		d.by = map[netip.Addr]int{}
+	}
+	d.total++
+	d.by[ip]++
+	return true
+}
+
+func (d *doors) leave(ip netip.Addr) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.total--
+	if d.by[ip]--; d.by[ip] == 0 {
+		delete(d.by, ip)
+	}
+}
+
+// acceptPause keeps a listener that fails for a moment, for lack of files for
+// instance, from spinning.
+const acceptPause = 50 * time.Millisecond
+
+// accept serves the sessions of one listener until ctx ends.
+func (t *Tracker) accept(ctx context.Context, l transport.Listener) error {
+	for {
+		sess, err := l.Accept(ctx)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			t.log.Warn("accept failed", "addr", l.Addr(), "err", err)
+			select {
+			case <-time.After(acceptPause):
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		t.sessions.Go(func() { t.serve(ctx, sess) })
+	}
+}
+
+// session is one accepted session.
+type session struct {
+	t      *Tracker
+	sess   transport.Session
+	source netip.Addr
+	peer   bool // the other end is a configured tracker
+}
+
+func code(c wire.Error) transport.Code { return transport.Code(c) }
+
+// serve owns a session from its acceptance to its end.
+func (t *Tracker) serve(ctx context.Context, sess transport.Session) {
+	s := &session{t: t, sess: sess}
+	from, err := netip.ParseAddrPort(sess.RemoteAddr().String())
+	if err != nil {
+		_ = sess.Abort(code(wire.Error_ERROR_INTERNAL))
+		return
+	}
+	s.source = from.Addr().WithZone("").Unmap()
+	if !t.doors.enter(s.source, func() bool { return t.peers.has(ctx, s.source) }) {
+		_ = sess.Abort(code(wire.Error_ERROR_TOO_MANY))
+		t.turnedAway(from, "too many sessions")
+		return
+	}
+	defer t.doors.leave(s.source)
+	stop := context.AfterFunc(ctx, func() { _ = sess.Abort(code(wire.Error_ERROR_GOING_AWAY)) })
+	defer stop()
+
+	why := s.converse(ctx)
+	var coded *wire.CodeError
+	switch {
+	case errors.As(why, &coded):
+		t.turnedAway(from, coded.Error())
+		_ = sess.Abort(code(coded.Code))
+	case errors.Is(why, wire.ErrTooLarge):
+		t.turnedAway(from, why.Error())
+		_ = sess.Abort(code(wire.Error_ERROR_BAD_REQUEST))
+	default:
+		_ = sess.Close()
+	}
+}
+
+// turnedAway tells who misbehaved, at most once a second, since a stranger
+// decides how often.
+func (t *Tracker) turnedAway(from netip.AddrPort, why string) {
+	t.doors.mu.Lock()
+	defer t.doors.mu.Unlock()
+	if t.doors.told.Interval == 0 {
+		t.doors.told.Interval = time.Second
+	}
+	t.doors.told.Do(func() { t.log.Warn("session ended by the tracker", "from", from, "why", why) })
+}
+
+// converse exchanges hellos and serves streams. The error says why it ended.
+func (s *session) converse(ctx context.Context) error {
+	hello, err := s.greet(ctx)
+	if err != nil {
+		return err
+	}
+	if hello.GetRole() == wire.Role_ROLE_TRACKER {
+		if !s.t.peers.has(ctx, s.source) {
+			return wire.Errorf(wire.Error_ERROR_BAD_REQUEST,
+				"a tracker from %v, which is none of the other trackers' addresses", s.source)
+		}
+		s.peer = true
+	}
+	return s.streams(ctx)
+}
+
+func (s *session) greet(ctx context.Context) (*wire.Hello, error) {
+	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	st, err := s.sess.Accept(ctx)
+	if err != nil {
+		return nil, late(err)
+	}
+	deadline, _ := ctx.Deadline()
+	if err := st.SetDeadline(deadline); err != nil {
+		return nil, err
+	}
+	hello, err := wire.ReadHello(st)
+	if err != nil {
+		return nil, late(err)
+	}
+	b, err := wire.Append(nil, s.t.hello())
+	if err != nil {
+		return nil, err
+	}
+	if err := transport.WriteLast(st, b); err != nil {
+		return nil, err
+	}
+	return hello, st.Close()
+}
+
+// late gives silence its code.
+func late(err error) error {
+	var t interface{ Timeout() bool }
+	if errors.As(err, &t) && t.Timeout() {
+		return &wire.CodeError{Code: wire.Error_ERROR_TIMEOUT}
+	}
+	return err
+}
+
+func (s *session) idle() time.Duration { return s.t.opts.Lease + idleSlack }
+
+// streams serves the session's streams until it ends, is idle for too long, or
+// one of them finds that it must end.
+func (s *session) streams(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var running sync.WaitGroup
+	places := make(chan struct{}, maxStreams)
+	defer func() {
+		cancel(nil)
+		running.Wait()
+	}()
+	for {
+		wait, done := context.WithTimeout(ctx, s.idle())
+		st, err := s.sess.Accept(wait)
+		done()
+		switch {
+		case err == nil:
+		case context.Cause(ctx) != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, context.DeadlineExceeded) && len(places) > 0:
+			continue
+		default:
+			return late(err)
+		}
+		select {
+		case places <- struct{}{}:
+		default:
+			st.Abort(code(wire.Error_ERROR_TOO_MANY))
+			continue
+		}
+		running.Go(func() {
+			defer func() { <-places }()
+			if err := s.stream(ctx, st); err != nil {
+				cancel(err)
+			}
+		})
+	}
+}
+
+// stream serves one stream. An error ends the session.
+func (s *session) stream(ctx context.Context, st transport.Stream) error {
+	stop := context.AfterFunc(ctx, func() { st.Abort(code(wire.Error_ERROR_GOING_AWAY)) })
+	defer stop()
+	defer func() { _ = st.Close() }()
+	if err := st.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return ended(err)
+	}
+	patience := &replica.Patience{Stream: st}
+	in := wire.NewReader(patience)
+	var open wire.Open
+	if err := in.Next(&open, wire.MaxMessage); err != nil {
+		return ended(late(err))
+	}
+	switch open.GetKind().(type) {
+	case *wire.Open_Requests:
+		return ended(s.requests(ctx, st, in))
+	case *wire.Open_Pull:
+		if !s.peer {
+			return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "a pull by one that is no tracker")
+		}
+		patience.Wait = replica.Dead
+		err := replica.Give(ctx, st, s.t.reg, in)
+		s.t.log.Debug("peer tracker stopped pulling", "from", s.source, "err", err)
+		return ended(err)
+	}
+	return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "a stream for nothing that a tracker does")
+}
+
+// ended drops the errors of streams that the other side ended in order.
+func ended(err error) error {
+	var abort *transport.AbortError
+	if err == nil || errors.Is(err, io.EOF) || errors.As(err, &abort) {
+		return nil
+	}
+	return err
+}
