@@ -24,19 +24,19 @@ func (p *Picker) Join(peer Peer, has *bitset.BitSet) {
 	if p.missing == nil {
 		return
 	}
-	s.has = bitset.New(uint(p.pieces))
-	if has != nil {
-		has.Copy(s.has)
+	if has == nil {
+		has = &bitset.BitSet{}
 	}
-	s.wanted = int(s.has.IntersectionCardinality(p.missing))
-	s.free = int(s.has.IntersectionCardinality(p.free))
+	s.wanted = int(p.missing.IntersectionCardinality(has))
+	s.free = int(p.free.IntersectionCardinality(has))
 	if s.inverted = s.wanted > p.nmissing/2; s.inverted {
 		p.inverted++
-		if s.wanted == p.nmissing {
-			s.has = nil
-		}
 	}
-	p.share(s, +1)
+	if s.wanted < p.nmissing {
+		s.has = bitset.New(uint(p.pieces))
+		has.Copy(s.has)
+		p.share(s, +1)
+	}
 }
 
 // Leave removes a peer and forgets its requests: their pieces are free again

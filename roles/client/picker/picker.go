@@ -11,7 +11,8 @@
 //   - a peer joined, or announced a piece: that peer
 //   - a request ended, well or badly: the peer that it was sent to
 //   - a request failed or its peer left: every idle peer, the piece is free again
-//   - Pick took the last free piece that anyone has: every idle peer, endgame began
+//   - [Picker.Endgame] turned true, as Pick took the last free piece that anyone
+//     has, or its last owner left: every idle peer
 //   - a piece was taken from the missing ones: [Picker.Wants] of every peer may
 //     have turned false, and other peers may still be sending it (cancel them)
 //
@@ -151,6 +152,10 @@ func (p *Picker) Pick(peer Peer) (piece int, ok bool) {
 	}
 	return p.endgame(s)
 }
+
+// Endgame reports whether pieces are missing and none that a joined peer has is
+// free: when it turns true, idle peers have something to pick again.
+func (p *Picker) Endgame() bool { return p.nmissing > 0 && !p.freeSomewhere() }
 
 // freeSomewhere reports whether a joined peer has a free piece.
 func (p *Picker) freeSomewhere() bool {

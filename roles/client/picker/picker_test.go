@@ -327,6 +327,15 @@ func TestPickerAgreesWithNaiveModel(t *testing.T) {
 				if p.Missing() != len(m.missing) {
 					rt.Fatalf("Missing = %d, want %d", p.Missing(), len(m.missing))
 				}
+				free := 0
+				for i := range m.missing {
+					if m.free(i) && m.rarity(i) > 0 {
+						free++
+					}
+				}
+				if want := len(m.missing) > 0 && free == 0; p.Endgame() != want {
+					rt.Fatalf("Endgame = %v with %d free pieces to be had", !want, free)
+				}
 				for peer := range Peer(6) {
 					want := false
 					for i := range m.has[peer] {
@@ -363,6 +372,65 @@ func checkRanking(rt *rapid.T, p *Picker) {
 	if start != p.rank.len() {
 		rt.Fatalf("buckets end at %d of %d", start, p.rank.len())
 	}
+}
+
+// A simulation must be repeatable: the same events and the same source of
+// randomness give the same choices, whatever a map's order is.
+func TestSameSeedGivesTheSamePicks(t *testing.T) {
+	play := func() (picks []int) {
+		p := New(200, nil, newRand())
+		for peer := range Peer(8) {
+			has := bitset.New(200)
+			for i := uint(peer); i < 200; i += 1 + uint(peer)%3 {
+				has.Set(i)
+			}
+			p.Join(peer, has)
+		}
+		for step := 0; p.Missing() > 0; step++ {
+			peer := Peer(step % 8)
+			piece, ok := p.Pick(peer)
+			if !ok {
+				piece = -1
+			}
+			picks = append(picks, piece)
+			switch {
+			case step%23 == 22:
+				p.Leave(peer)
+				p.Join(peer, full(200))
+			case ok && step%5 != 0:
+				p.Done(piece)
+			case ok && step%10 == 0:
+				p.Failed(peer, piece)
+			}
+		}
+		return picks
+	}
+	first := play()
+	for range 5 {
+		if !slices.Equal(play(), first) {
+			t.Fatal("two runs differ")
+		}
+	}
+}
+
+// In a torrent too large to be searched whole, a peer that has none of the
+// rarest pieces still gets one of its own, and a rare one.
+func TestLargeTorrentIsSampledForPeersWithoutTheRarest(t *testing.T) {
+	const pieces = 100_000
+	p := New(pieces, nil, newRand())
+	p.Join(1, bitset.New(pieces).FlipRange(0, 40_000))
+	p.Join(2, bitset.New(pieces).FlipRange(40_000, 80_000))
+	p.Join(3, bitset.New(pieces).FlipRange(40_000, 60_000))
+	p.Join(4, bitset.New(pieces).FlipRange(40_000, 59_000))
+	seen := map[int]bool{}
+	for range 20_000 {
+		piece, ok := p.Pick(3)
+		if !ok || piece < 40_000 || piece >= 60_000 || seen[piece] {
+			t.Fatalf("picked %d, %v, seen %v", piece, ok, seen[piece])
+		}
+		seen[piece] = true
+	}
+	wantNothing(t, p, 3)
 }
 
 // In a swarm of partial peers that pass pieces on, every download ends: no

@@ -145,8 +145,8 @@ func (f *File) Mark() (Mark, error) {
 }
 
 // Sync makes what was written durable, and the .part's name with it, and
-// returns the mark to record with it. To save a download's state, call Have
-// first: what is written during Sync may or may not be durable after it.
+// returns the mark to record with it. What is written during Sync may or may
+// not be durable after it: Checkpoint tells which pieces are.
 func (f *File) Sync() (Mark, error) {
 	f.life.RLock()
 	defer f.life.RUnlock()
@@ -159,6 +159,15 @@ func (f *File) Sync() (Mark, error) {
 		}
 	}
 	return f.Mark()
+}
+
+// Checkpoint is Sync with the set of pieces that it made durable: what a
+// download's resume state records, together. Pieces that are written meanwhile
+// are left out even if Have knows them by now.
+func (f *File) Checkpoint() (*bitset.BitSet, Mark, error) {
+	have := f.Have()
+	mark, err := f.Sync()
+	return have, mark, err
 }
 
 // Close waits for writes, frees the descriptors and the lock, and keeps what is
