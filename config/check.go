@@ -119,7 +119,7 @@ func checkOwn(key, s string) error {
 // checkOthers checks addresses to dial: each must be reachable in principle,
 // none twice, none the role's own.
 func checkOthers(key string, list []string, own, self string) error {
-	seen := make(map[string]int, len(list))
+	seen := make(map[string]bool, len(list))
 	for i, s := range list {
 		item := fmt.Sprintf("%s[%d]", key, i)
 		if s == "" {
@@ -139,10 +139,10 @@ func checkOthers(key string, list []string, own, self string) error {
 		if p == ownPlace(own) {
 			return errorf(item, "%q is the address of %s", s, self)
 		}
-		if j, dup := seen[p]; dup {
-			return errorf(item, "%q is the same as %s[%d]: give two different ones", s, key, j)
+		if seen[p] {
+			return errorf(item, "%q is given twice: give different ones", s)
 		}
-		seen[p] = i
+		seen[p] = true
 	}
 	return nil
 }

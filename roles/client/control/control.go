@@ -64,5 +64,12 @@ type Download struct {
 	Sources map[string]int
 }
 
+// pieceSize is torrentfmt.PieceSize; this package imports nothing of mtor, so
+// that a menu or a page that imports it imports no more.
+const pieceSize = 512 << 10
+
+// Pieces is how many pieces the file is cut into; 0 for an empty file.
+func (d Download) Pieces() int { return int((d.Size + pieceSize - 1) / pieceSize) }
+
 // ErrUnfinished is what Wait returns when downloads still run at its timeout.
 var ErrUnfinished = errors.New("downloads still running")

@@ -5,9 +5,11 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/mtor-dev/mtor/torrentfmt"
 )
+
+// mtorrentExt ends the name of what share writes, so that a mistyped pair of
+// paths is not taken for one.
+const mtorrentExt = ".mtorrent"
 
 // command is one parsed line. A line that is empty or a comment has no verb.
 type command struct {
@@ -96,8 +98,8 @@ func checkArgs(c command, v verb) error {
 			return &commandError{what: c.verb, why: v.args[i] + " is empty"}
 		}
 	}
-	if c.verb == "share" && !strings.HasSuffix(c.args[1], torrentfmt.Ext) {
-		return &commandError{what: c.verb, why: fmt.Sprintf("%s does not end in %s: want %q", printable(c.args[1]), torrentfmt.Ext, v.usage())}
+	if c.verb == "share" && !strings.HasSuffix(c.args[1], mtorrentExt) {
+		return &commandError{what: c.verb, why: fmt.Sprintf("%s does not end in %s: want %q", printable(c.args[1]), mtorrentExt, v.usage())}
 	}
 	return nil
 }

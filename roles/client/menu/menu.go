@@ -66,10 +66,12 @@ func Run(ctx context.Context, o Options) (Result, error) {
 			return s.stop(ctx)
 		case l := <-lines:
 			over := s.line(ctx, l)
-			if ctx.Err() != nil {
+			switch {
+			case s.result.Quit: // even if ctx has ended with the client
+				return s.result, nil
+			case ctx.Err() != nil:
 				return s.stop(ctx)
-			}
-			if over {
+			case over:
 				return s.result, nil
 			}
 		}
@@ -175,8 +177,7 @@ func (s *session) get(ctx context.Context, mtorrent, dest string) {
 		s.failed(ctx, "get", err)
 		return
 	}
-	s.answer("%s", gotLine(d))
-	s.warn(d)
+	s.answer("%s", gotLine(d)) // its note is that it waits for peers, as all do at first
 }
 
 func (s *session) show(ctx context.Context) {
@@ -251,7 +252,7 @@ func (s *session) answer(format string, args ...any) {
 	_, _ = fmt.Fprintf(s.Out, format+"\n", args...)
 }
 
-// warn says what stands in the way of a command that succeeded.
+// warn says what stands in the way of a file that is shared all the same.
 func (s *session) warn(d control.Download) {
 	if d.Note != "" {
 		_, _ = fmt.Fprintf(s.Err, "warning: %s : %s\n", printable(d.Name), printable(d.Note))

@@ -275,3 +275,27 @@ func TestHashingShowsProgressOnATerminalAfterASecond(t *testing.T) {
 		})
 	}
 }
+
+// ending is a client whose Quit ends the context of the menu on it, as a
+// process does that serves a menu only while its client runs.
+type ending struct {
+	*memory
+	end context.CancelFunc
+}
+
+func (e ending) Quit(ctx context.Context) error {
+	err := e.memory.Quit(ctx)
+	e.end()
+	return err
+}
+
+func TestQuitThatEndsTheContextIsNoInterruption(t *testing.T) {
+	for _, input := range []string{"quit\n", "help\n"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		m := ending{newMemory(), cancel}
+		res, err := Run(ctx, Options{In: strings.NewReader(input), Out: io.Discard, Err: io.Discard, API: m})
+		if err != nil || res != (Result{Commands: 1, Quit: true}) || m.quits != 1 {
+			t.Errorf("%q: %+v, err %v, %d quits", input, res, err, m.quits)
+		}
+	}
+}

@@ -12,7 +12,6 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/mtor-dev/mtor/roles/client/control"
-	"github.com/mtor-dev/mtor/torrentfmt"
 )
 
 // showLine is a torrent's line in the answer to show downloads. The rate is
@@ -44,7 +43,7 @@ func why(d control.Download) string {
 
 func sharedLine(d control.Download) string {
 	return fmt.Sprintf("shared %s: %s in %s, %s", printable(d.Name), size(d.Size),
-		count(torrentfmt.NumPieces(d.Size), "piece"), printable(d.Mtorrent))
+		count(d.Pieces(), "piece"), printable(d.Mtorrent))
 }
 
 func gotLine(d control.Download) string {

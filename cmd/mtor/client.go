@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/mtor-dev/mtor/config"
+	"github.com/mtor-dev/mtor/roles/client"
+	"github.com/mtor-dev/mtor/roles/client/library"
+	"github.com/mtor-dev/mtor/roles/client/menu"
+)
+
+var clientArgs = []string{"<client_ip:upload_port>", "<tracker_1_ip:port>", "<tracker_2_ip:port>", "<log_file>"}
+
+func newClientCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "client <client_ip:upload_port> <tracker_1_ip:port> <tracker_2_ip:port> <log_file>",
+		Short: "Share files and get them, by a menu",
+		Long: `Runs a client: it shares files, gets them from all who have them, and keeps
+seeding what is in its library, over restarts too.
+
+Commands come from standard input, one a line; help lists them. Paths with
+spaces go in quotes. On a terminal there is a prompt, and Ctrl-D is quit. Piped,
+each answer is a line on stdout, each error a line "error: <what> : <why>" on
+stderr, and the end of input after at least one command waits for the downloads
+and quits. Without any command (an empty input, or --no-menu) the client serves
+until a signal.
+
+client_ip is an IP of this machine, the one that other clients reach it by;
+upload_port is used for TCP and UDP, and 0 picks a free one (give --state then).
+"client ready on <ip:port>" on stderr says where it listens. The log file is
+appended to and, on SIGHUP, opened anew; - means stderr.
+
+SIGINT and SIGTERM take the client out of all seeder lists and end it; a second
+one ends it at once.
+
+Each setting can come from the environment instead: MTOR_ADDR, MTOR_TRACKERS
+(two, with a comma), MTOR_LOG_FILE, MTOR_TRANSPORT, MTOR_STATE, MTOR_MENU
+(true or false), MTOR_LOG_LEVEL. With MTOR_ADDR set the arguments may be left
+out. An argument or flag wins.
+
+Exit codes: 0 ok (serving ended by SIGTERM too), 1 a command failed or the
+client did, 2 wrong usage or settings, 130 interrupted by SIGINT, or by SIGTERM
+while commands were read.`,
+		Args: positional(clientArgs...),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s := newSettings()
+			if len(args) > 0 {
+				s.argument("addr", clientArgs[0], args[0])
+				s.arguments("trackers", clientArgs[1:3], args[1:3])
+				s.argument("log_file", clientArgs[3], args[3])
+			}
+			s.flags(cmd.Flags())
+			s.names["state"] = "--state"
+			c, err := config.LoadClient(s.given)
+			if err == nil {
+				err = c.CheckFiles()
+			}
+			if err != nil {
+				return s.explain(err)
+			}
+			return runClient(cmd.Context(), c)
+		},
+	}
+	addCommonFlags(cmd.Flags())
+	cmd.Flags().String("state", "", "folder of the library (default $XDG_STATE_HOME/mtor/<ip>_<port>)")
+	cmd.Flags().Bool("no-menu", false, "read no commands: serve until a signal")
+	return cmd
+}
+
+// errClientEnded ends a menu whose client ended under it without an error.
+var errClientEnded = errors.New("client: it has ended")
+
+func runClient(ctx context.Context, c config.Client) error {
+	surviveClosedOutput()
+	state := c.State
+	if state == "" {
+		var err error
+		if state, err = library.Dir(c.Addr); err != nil {
+			return fmt.Errorf("client: %w (or give --state)", err)
+		}
+	}
+	log, stopLog, err := startLog(c.LogFile, c.LogLevel)
+	if err != nil {
+		return err
+	}
+	defer stopLog()
+	listen, dial, err := transports(c.Addr, c.Transport, log)
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	role, err := client.New(ctx, client.Options{
+		Addr: c.Addr, Trackers: c.Trackers, StateDir: state, Listen: listen, Dial: dial, Log: log,
+	})
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	_, _ = fmt.Fprintf(os.Stderr, "client ready on %s\n", role.Addr())
+	log.Info("client ready", "addr", role.Addr(), "state", state)
+	err = serve(ctx, role, c.Menu)
+	log.Info("client ended")
+	return err
+}
+
+// serve runs the client, and the menu on it if there is one, until either ends
+// the other.
+func serve(ctx context.Context, role *client.Client, withMenu bool) error {
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	attended, leaveMenu := context.WithCancelCause(ctx)
+	defer leaveMenu(nil)
+	ended := make(chan error, 1)
+	go func() {
+		err := role.Run(running)
+		if err == nil {
+			leaveMenu(errClientEnded)
+		} else {
+			err = fmt.Errorf("client: %w", err)
+			leaveMenu(err)
+		}
+		ended <- err
+	}()
+	if !withMenu {
+		return <-ended
+	}
+	result, err := menu.Run(attended, menu.Options{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		Terminal: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())),
+		API:      role,
+	})
+	if result.Quit {
+		stop() // after a Quit that failed, too
+	}
+	roleErr := <-ended
+	switch {
+	case roleErr != nil:
+		return roleErr
+	case err != nil:
+		return err
+	case result.Failed > 0:
+		return &exitError{code: exitFailed}
+	}
+	return nil
+}

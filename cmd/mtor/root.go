@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// newRootCmd is the whole command tree. Its errors come back to main, which
+// prints them; wrong usage is marked with exit code 2 everywhere.
+func newRootCmd() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "mtor",
+		Short: "Share a big file once, get it from all who have it",
+		Long: `mtor shares big files between machines. A tracker knows who has what; two of
+them keep each other in step, and either may fail. A client shares files and
+gets them, piece by piece, from all who have them.
+
+` + exitHelp,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(
+		newTrackerCmd(),
+		newClientCmd(),
+		newTorrentCmd(),
+		newDemoCmd(),
+		newVersionCmd(),
+	)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError(fmt.Errorf("%s: %w (%s --help lists the flags)", cmd.CommandPath(), err, cmd.CommandPath()))
+	})
+	strictHelp(root)
+	markUsage(root)
+	return root
+}
+
+// strictHelp makes "mtor help <no such command>" an error: cobra's own help
+// command shows the root's help and succeeds.
+func strictHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, err := root.Find([]string{"help"})
+	if err != nil || help == root {
+		return
+	}
+	help.Run = nil
+	help.RunE = func(_ *cobra.Command, args []string) error {
+		of, rest, err := root.Find(args)
+		if err != nil {
+			return usageError(fmt.Errorf("mtor help: %w", err))
+		}
+		if len(rest) > 0 && of.HasSubCommands() {
+			return group(of, rest)
+		}
+		return of.Help()
+	}
+}
+
+// noArguments is for commands that take none.
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("takes no arguments, got %q", args[0])
+	}
+	return nil
+}
+
+// maxTypos is how many letters may be wrong for a command to be suggested.
+const maxTypos = 2
+
+// markUsage makes wrong arguments wrong usage, in cmd and below, and gives each
+// command that others stand below the same answer when none of them is named.
+func markUsage(cmd *cobra.Command) {
+	if cmd.HasSubCommands() {
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = group
+		cmd.SuggestionsMinimumDistance = maxTypos
+	}
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError(fmt.Errorf("%s: %w", cmd.CommandPath(), err))
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		markUsage(sub)
+	}
+}
+
+// group is what a command does that needs a command after it.
+func group(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		cmd.SetOut(cmd.ErrOrStderr())
+		return errors.Join(cmd.Help(), &exitError{code: exitUsage})
+	}
+	hint := fmt.Sprintf("%s --help lists the commands", cmd.CommandPath())
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("did you mean %q?", near[0])
+	}
+	return usageError(fmt.Errorf("%s: unknown command %q: %s", cmd.CommandPath(), args[0], hint))
+}

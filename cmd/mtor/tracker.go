@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mtor-dev/mtor/config"
+	"github.com/mtor-dev/mtor/roles/tracker"
+)
+
+var trackerArgs = []string{"<my_ip:port>", "<other_ip:port>", "<seederlist_file>", "<log_file>"}
+
+func newTrackerCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "tracker <my_ip:port> <other_ip:port> <seederlist_file> <log_file>",
+		Short: "Keep the lists of who has what, in step with another tracker",
+		Long: `Runs a tracker: it keeps, for each torrent, the list of clients that have it,
+and passes every change on to the other tracker. Clients use either; what one
+has answered for survives its crash, and while one is down the other serves.
+
+my_ip is an IP of this machine, the one that clients reach it by (or 0.0.0.0 for
+all); the port is used for TCP and UDP, and 0 picks a free one. "tracker ready
+on <ip:port>" on stdout says where it listens. The seederlist file is made when
+it is missing. The log file is appended to and, on SIGHUP, opened anew; - means
+stderr.
+
+SIGINT and SIGTERM end the tracker in order; a second one ends it at once.
+
+Each setting can come from the environment instead: MTOR_ADDR, MTOR_PEERS (with
+commas), MTOR_SEEDERLIST_FILE, MTOR_LOG_FILE, MTOR_TRANSPORT, MTOR_LEASE,
+MTOR_LOG_LEVEL. With MTOR_ADDR set the arguments may be left out. An argument or
+flag wins.
+
+Exit codes: 0 ok (ended by SIGTERM), 1 failed, 2 wrong usage or settings,
+130 interrupted by SIGINT.`,
+		Args: positional(trackerArgs...),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s := newSettings()
+			if len(args) > 0 {
+				s.argument("addr", trackerArgs[0], args[0])
+				s.arguments("peers", trackerArgs[1:2], args[1:2])
+				s.argument("seederlist_file", trackerArgs[2], args[2])
+				s.argument("log_file", trackerArgs[3], args[3])
+			}
+			s.flags(cmd.Flags())
+			c, err := config.LoadTracker(s.given)
+			if err == nil {
+				err = c.CheckFiles()
+			}
+			if err != nil {
+				return s.explain(err)
+			}
+			return runTracker(cmd.Context(), c)
+		},
+	}
+	addCommonFlags(cmd.Flags())
+	cmd.Flags().Duration("lease", config.DefaultLease, "how long a client stays listed that does not renew")
+	return cmd
+}
+
+func runTracker(ctx context.Context, c config.Tracker) error {
+	surviveClosedOutput()
+	log, stopLog, err := startLog(c.LogFile, c.LogLevel)
+	if err != nil {
+		return err
+	}
+	defer stopLog()
+	listen, dial, err := transports(c.Addr, c.Transport, log)
+	if err != nil {
+		return fmt.Errorf("tracker: %w", err)
+	}
+	role, err := tracker.New(ctx, tracker.Options{
+		Addr: c.Addr, Peers: c.Peers, SeederlistFile: c.SeederlistFile,
+		Listen: listen, Dial: dial, Lease: c.Lease, Log: log,
+	})
+	if err != nil {
+		return fmt.Errorf("tracker: %w", err)
+	}
+	_, _ = fmt.Fprintf(os.Stdout, "tracker ready on %s\n", role.Addr())
+	if err := role.Run(ctx); err != nil {
+		return fmt.Errorf("tracker: %w", err)
+	}
+	return nil
+}
