@@ -42,6 +42,7 @@ type session struct {
 	control []byte          // frames that wait for the write side
 	writing bool            // somebody owns the write side
 	waiting []chan struct{} // who wants it next, in order
+	stall   time.Duration   // how long a frame may take to leave
 	stallAt time.Time       // the write deadline that is set
 
 	tx transmit // belongs to the owner of the write side
@@ -57,6 +58,7 @@ func newSession(c *net.TCPConn, dialler bool) (*session, error) {
 		conn:       c,
 		raw:        raw,
 		dialler:    dialler,
+		stall:      writeStall,
 		done:       make(chan struct{}),
 		slots:      make(chan struct{}, transport.MaxStreams),
 		streams:    make(map[uint64]*stream),

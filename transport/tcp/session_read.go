@@ -30,6 +30,8 @@ type receive struct {
 	buf   [aheadSize]byte
 	r, w  int // buf[r:w] has been read ahead
 	small int // small frames in a row
+
+	direct int64 // payload that went straight from the socket to a reader's buffer
 }
 
 var errSessionEnded = errors.New("session ended")

@@ -68,10 +68,10 @@ func (t *transmit) sent(n int) {
 func (s *session) takeControl() {
 	s.tx.out = append(s.tx.out, s.control...)
 	s.control = s.control[:0]
-	// One system call in many: the deadline lies between half of writeStall
-	// and all of it ahead.
-	if now := time.Now(); s.ended.Load() == nil && s.stallAt.Sub(now) < writeStall/2 {
-		s.stallAt = now.Add(writeStall)
+	// Once in many frames: the deadline lies between half of it and all of it
+	// ahead.
+	if now := time.Now(); s.ended.Load() == nil && s.stallAt.Sub(now) < s.stall/2 {
+		s.stallAt = now.Add(s.stall)
 		_ = s.conn.SetWriteDeadline(s.stallAt) // fails only when the connection is gone
 	}
 }

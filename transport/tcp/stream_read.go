@@ -218,6 +218,7 @@ func (st *stream) fillPost(n int) (int, error) {
 	st.lent = true
 	st.mu.Unlock()
 	k, err := st.s.next(dst)
+	st.s.rx.direct += int64(k)
 	st.mu.Lock()
 	st.lent = false
 	st.postN += k
