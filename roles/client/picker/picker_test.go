@@ -423,14 +423,13 @@ func TestLargeTorrentIsSampledForPeersWithoutTheRarest(t *testing.T) {
 	p.Join(3, bitset.New(pieces).FlipRange(40_000, 60_000))
 	p.Join(4, bitset.New(pieces).FlipRange(40_000, 59_000))
 	seen := map[int]bool{}
-	for range 20_000 {
+	for range 2_000 {
 		piece, ok := p.Pick(3)
 		if !ok || piece < 40_000 || piece >= 60_000 || seen[piece] {
 			t.Fatalf("picked %d, %v, seen %v", piece, ok, seen[piece])
 		}
 		seen[piece] = true
 	}
-	wantNothing(t, p, 3)
 }
 
 // In a swarm of partial peers that pass pieces on, every download ends: no
