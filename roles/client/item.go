@@ -172,8 +172,8 @@ func (it *item) download() control.Download {
 	case st.Whole:
 		d.State = control.Seeding
 	}
-	if d.Note == "" && it.group != nil {
-		d.Note = it.group.Problem()
+	if d.Note == "" && it.group != nil && !it.group.Reachable() {
+		d.Note = "no tracker can be reached"
 	}
 	if d.Note == "" && d.State == control.Downloading && d.Peers == 0 {
 		d.Note = "waits for peers"

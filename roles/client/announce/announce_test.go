@@ -169,8 +169,9 @@ const (
 	addrB = "127.0.0.1:1002"
 )
 
-// bubble runs test in virtual time with a group over two trackers' addresses.
-func bubble(t *testing.T, test func(t *testing.T, tr transport.Transport, g *Group, found chan []wire.Seeder)) {
+// bubble runs test in virtual time with a group over two trackers' addresses,
+// which does nothing before the test calls run.
+func bubble(t *testing.T, test func(t *testing.T, tr transport.Transport, g *rig, found chan []wire.Seeder)) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := transporttest.Memory()
 		found := make(chan []wire.Seeder, 100)
@@ -183,11 +184,17 @@ func bubble(t *testing.T, test func(t *testing.T, tr transport.Transport, g *Gro
 			Found:    func(_ torrentfmt.ID, s []wire.Seeder) { found <- s },
 			Log:      slog.New(slog.DiscardHandler),
 		})
-		done := make(chan struct{})
-		go func() { defer close(done); g.Run() }()
-		defer func() { g.Stop(); <-done }()
-		test(t, tr, g, found)
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer g.Stop()
+		test(t, tr, &rig{g, func() { running.Go(g.Run) }}, found)
 	})
+}
+
+// rig is a group and what starts it.
+type rig struct {
+	*Group
+	run func()
 }
 
 type dialer struct{ tr transport.Transport }
@@ -205,7 +212,7 @@ func expect(t *testing.T, x *tracker, want ...string) {
 }
 
 func TestTheHashStringTravelsOnlyWhenTheTrackerLacksIt(t *testing.T) {
-	bubble(t, func(t *testing.T, tr transport.Transport, g *Group, _ chan []wire.Seeder) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
 		known := false
 		x := startTracker(t, tr, addrA, func(req *wire.Request, hashes int) *wire.Reply {
 			if req.GetAnnounce() == nil {
@@ -219,6 +226,7 @@ func TestTheHashStringTravelsOnlyWhenTheTrackerLacksIt(t *testing.T) {
 			}
 			return &wire.Reply{Stamp: 5}
 		})
+		g.run()
 		g.Put(id, content, false, false)
 		if err := g.Announced(t.Context(), id); err != nil {
 			t.Fatal(err)
@@ -235,27 +243,29 @@ func TestTheHashStringTravelsOnlyWhenTheTrackerLacksIt(t *testing.T) {
 }
 
 func TestWhenItsTrackerDiesTheClientIsListedAtTheOther(t *testing.T) {
-	bubble(t, func(t *testing.T, tr transport.Transport, g *Group, _ chan []wire.Seeder) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
 		a, b := startTracker(t, tr, addrA, nil), startTracker(t, tr, addrB, nil)
+		g.run()
 		g.Put(id, content, true, false)
 		expect(t, a, "leave", "announce whole")
 		expect(t, b)
 		a.kill()
 		expect(t, b, "announce whole")
-		if p := g.Problem(); p != "" {
-			t.Errorf("problem %q with a tracker connected", p)
+		if !g.Reachable() {
+			t.Error("a tracker is connected, and none can be reached")
 		}
 	})
 }
 
 func TestWithBothTrackersDownItIsAnnouncedOnceOneComes(t *testing.T) {
-	bubble(t, func(t *testing.T, tr transport.Transport, g *Group, _ chan []wire.Seeder) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
+		g.run()
 		g.Put(id, content, true, false)
 		if err := g.Announced(t.Context(), id); err == nil {
 			t.Error("announced to nobody")
 		}
-		if g.Problem() == "" {
-			t.Error("no problem told")
+		if g.Reachable() {
+			t.Error("no tracker is there, and one can be reached")
 		}
 		x := startTracker(t, tr, addrB, nil)
 		time.Sleep(retryMax)
@@ -264,7 +274,7 @@ func TestWithBothTrackersDownItIsAnnouncedOnceOneComes(t *testing.T) {
 }
 
 func TestARenewalThatDoesNotMatchAnnouncesEverythingAgain(t *testing.T) {
-	bubble(t, func(t *testing.T, tr transport.Transport, g *Group, _ chan []wire.Seeder) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
 		refuse := 2
 		x := startTracker(t, tr, addrA, func(req *wire.Request, _ int) *wire.Reply {
 			if req.GetRenew() != nil && refuse > 0 {
@@ -273,6 +283,7 @@ func TestARenewalThatDoesNotMatchAnnouncesEverythingAgain(t *testing.T) {
 			}
 			return &wire.Reply{LeaseSeconds: 40}
 		})
+		g.run()
 		g.Put(id, content, true, false)
 		expect(t, x, "leave", "announce whole")
 		time.Sleep(10 * time.Second)
@@ -285,8 +296,9 @@ func TestARenewalThatDoesNotMatchAnnouncesEverythingAgain(t *testing.T) {
 }
 
 func TestARemovalThatNoTrackerHeardIsMadeUpFor(t *testing.T) {
-	bubble(t, func(t *testing.T, tr transport.Transport, g *Group, _ chan []wire.Seeder) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
 		a := startTracker(t, tr, addrA, nil)
+		g.run()
 		g.Put(id, content, true, false)
 		expect(t, a, "leave", "announce whole")
 		a.kill()
@@ -301,7 +313,7 @@ func TestARemovalThatNoTrackerHeardIsMadeUpFor(t *testing.T) {
 }
 
 func TestAHungryTorrentAsksAgainAndLessAndLessOften(t *testing.T) {
-	bubble(t, func(t *testing.T, tr transport.Transport, g *Group, found chan []wire.Seeder) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, found chan []wire.Seeder) {
 		seeder := wire.Seeder{Addr: netip.MustParseAddrPort("127.0.0.1:7002"), Whole: true}
 		x := startTracker(t, tr, addrA, func(req *wire.Request, _ int) *wire.Reply {
 			if req.GetSeederList() == nil {
@@ -309,6 +321,7 @@ func TestAHungryTorrentAsksAgainAndLessAndLessOften(t *testing.T) {
 			}
 			return &wire.Reply{Seeders: wire.PackSeeders([]wire.Seeder{seeder})}
 		})
+		g.run()
 		g.Put(id, content, false, true)
 		time.Sleep(7 * time.Second)
 		expect(t, x, "leave", "announce partial", "list", "list", "list")
@@ -322,8 +335,9 @@ func TestAHungryTorrentAsksAgainAndLessAndLessOften(t *testing.T) {
 }
 
 func TestWhoHasLeftIsNotAnnouncedAgain(t *testing.T) {
-	bubble(t, func(t *testing.T, tr transport.Transport, g *Group, _ chan []wire.Seeder) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
 		a, b := startTracker(t, tr, addrA, nil), startTracker(t, tr, addrB, nil)
+		g.run()
 		g.Put(id, content, true, false)
 		expect(t, a, "leave", "announce whole")
 		if err := g.Leave(t.Context()); err != nil {
@@ -337,11 +351,13 @@ func TestWhoHasLeftIsNotAnnouncedAgain(t *testing.T) {
 }
 
 func TestLeavingGoesToTheOtherTrackerWhenTheFirstIsGone(t *testing.T) {
-	bubble(t, func(t *testing.T, tr transport.Transport, g *Group, _ chan []wire.Seeder) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
 		a := startTracker(t, tr, addrA, nil)
+		g.run()
 		g.Put(id, content, true, false)
 		expect(t, a, "leave", "announce whole")
 		a.kill()
+		synctest.Wait()
 		b := startTracker(t, tr, addrB, nil)
 		if err := g.Leave(t.Context()); err != nil {
 			t.Fatal(err)
@@ -353,7 +369,7 @@ func TestLeavingGoesToTheOtherTrackerWhenTheFirstIsGone(t *testing.T) {
 }
 
 func TestARefusalIsToldAndTriedAgainLater(t *testing.T) {
-	bubble(t, func(t *testing.T, tr transport.Transport, g *Group, _ chan []wire.Seeder) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
 		refuse := true
 		x := startTracker(t, tr, addrA, func(req *wire.Request, _ int) *wire.Reply {
 			if req.GetAnnounce() != nil && refuse {
@@ -362,6 +378,7 @@ func TestARefusalIsToldAndTriedAgainLater(t *testing.T) {
 			}
 			return nil
 		})
+		g.run()
 		g.Put(id, content, true, false)
 		var refused *wire.CodeError
 		if err := g.Announced(t.Context(), id); !errors.As(err, &refused) || refused.Msg != "not yours" {
@@ -382,7 +399,7 @@ func TestARefusalIsToldAndTriedAgainLater(t *testing.T) {
 }
 
 func TestRequestsMayBePipelined(t *testing.T) {
-	bubble(t, func(t *testing.T, tr transport.Transport, g *Group, _ chan []wire.Seeder) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
 		startTracker(t, tr, addrB, func(req *wire.Request, _ int) *wire.Reply {
 			return &wire.Reply{Stamp: req.GetStamp()}
 		})

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,7 +44,7 @@ type Stamps interface {
 
 // Options of a Group.
 type Options struct {
-	Trackers []string // addresses; the first that answers is used
+	Trackers []string // addresses, one or more; the first that answers is used
 	Dialer   Dialer
 	Self     *wire.Hello
 	Addr     netip.AddrPort // what to be listed as
@@ -65,15 +66,16 @@ type Group struct {
 	stop context.CancelFunc
 
 	mu       sync.Mutex
+	first    int   // the tracker to try first
 	conn     *Conn // nil while no tracker is connected
 	listings map[torrentfmt.ID]*listing
-	gone     map[torrentfmt.ID]bool // to be removed once a tracker is there
-	known    bool                   // this process has told a tracker to forget an earlier one's entries
+	gone     map[torrentfmt.ID]time.Time // to be removed, not before the time
+	known    bool                        // this process has told a tracker to forget an earlier one's entries
 	left     bool
 	lease    time.Duration
 	renewAt  time.Time
-	problem  string
-	mismatch bool // the last renewal did not match
+	problem  error // why no tracker is connected, once all were tried
+	mismatch bool  // the last renewal did not match
 }
 
 // listing is one torrent's entry.
@@ -85,6 +87,7 @@ type listing struct {
 	at      time.Time // not before
 	askAt   time.Time
 	ask     time.Duration
+	err     error // why it is not listed, if a tracker has said so
 	waiting []chan error
 }
 
@@ -94,7 +97,7 @@ func NewGroup(o Options) *Group {
 		o:        o,
 		wake:     make(chan struct{}, 1),
 		listings: make(map[torrentfmt.ID]*listing),
-		gone:     make(map[torrentfmt.ID]bool),
+		gone:     make(map[torrentfmt.ID]time.Time),
 		lease:    defaultLease,
 	}
 	g.ctx, g.stop = context.WithCancel(context.Background())
@@ -104,11 +107,11 @@ func NewGroup(o Options) *Group {
 // Stop makes Run return soon.
 func (g *Group) Stop() { g.stop() }
 
-// Problem is why no tracker is connected; empty when one is.
-func (g *Group) Problem() string {
+// Reachable is false while every tracker of the group has failed.
+func (g *Group) Reachable() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.problem
+	return g.problem == nil
 }
 
 // Put lists a torrent, or changes its entry from partial to whole. hungry asks
@@ -122,7 +125,9 @@ func (g *Group) Put(id torrentfmt.ID, t *torrentfmt.Torrent, whole, hungry bool)
 		g.listings[id] = l
 		delete(g.gone, id)
 	}
-	l.dirty = l.dirty || l.whole != whole
+	if l.whole != whole {
+		l.dirty, l.at = true, time.Time{}
+	}
 	if hungry && !l.hungry {
 		l.askAt = time.Time{}
 	}
@@ -149,9 +154,16 @@ func (g *Group) Ask(id torrentfmt.ID) {
 func (g *Group) Announced(ctx context.Context, id torrentfmt.ID) error {
 	g.mu.Lock()
 	l := g.listings[id]
-	if l == nil || !l.dirty {
+	switch {
+	case l == nil || !l.dirty:
 		g.mu.Unlock()
 		return nil
+	case l.err != nil:
+		defer g.mu.Unlock()
+		return l.err
+	case g.problem != nil:
+		defer g.mu.Unlock()
+		return g.problem
 	}
 	done := make(chan error, 1)
 	l.waiting = append(l.waiting, done)
@@ -170,7 +182,7 @@ func (g *Group) Remove(ctx context.Context, id torrentfmt.ID) error {
 	g.mu.Lock()
 	l := g.listings[id]
 	delete(g.listings, id)
-	g.gone[id] = true
+	g.gone[id] = time.Time{}
 	conn := g.conn
 	g.mu.Unlock()
 	if l != nil {
@@ -264,17 +276,15 @@ func (g *Group) connect(ctx context.Context) (*Conn, error) {
 func (g *Group) trackers() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	order := append([]string(nil), g.o.Trackers...)
-	if len(order) > 1 {
-		g.o.Trackers = append(append([]string(nil), order[1:]...), order[0])
-	}
-	return order
+	at := g.first
+	g.first = (g.first + 1) % len(g.o.Trackers)
+	return slices.Concat(g.o.Trackers[at:], g.o.Trackers[:at])
 }
 
 func (g *Group) connected(conn *Conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.conn, g.problem = conn, ""
+	g.conn, g.problem = conn, nil
 	g.renewAt = time.Now().Add(g.lease / 4)
 	for _, l := range g.listings {
 		l.dirty, l.at, l.askAt, l.ask = true, time.Time{}, time.Time{}, askMin
@@ -292,9 +302,9 @@ func (g *Group) unreachable(err error) {
 	g.o.Log.Warn("no tracker can be reached", "trackers", strings.Join(g.o.Trackers, ", "), "error", err)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.problem = "no tracker can be reached"
+	g.problem = fmt.Errorf("no tracker can be reached: %w", err)
 	for _, l := range g.listings {
-		l.answer(fmt.Errorf("no tracker can be reached: %w", err))
+		l.answer(g.problem)
 	}
 }
 
@@ -323,6 +333,9 @@ func (g *Group) serve(ctx context.Context, conn *Conn) error {
 		if err := tasks.Wait(); err != nil {
 			return err
 		}
+		if len(work) > 0 {
+			continue // what was done says what is due next
+		}
 		timer := time.NewTimer(time.Until(next))
 		select {
 		case <-g.wake:
@@ -342,7 +355,8 @@ func (g *Group) serve(ctx context.Context, conn *Conn) error {
 // use.
 type task func(context.Context, *Conn) error
 
-// due collects what is to be done at now, and when to look again.
+// due collects what is to be done at now; with nothing, next is when to look
+// again. Whatever it returns is not due a second time before it was tried.
 func (g *Group) due(now time.Time) (work []task, next time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -350,35 +364,44 @@ func (g *Group) due(now time.Time) (work []task, next time.Time) {
 	if g.left {
 		return nil, now.Add(time.Hour)
 	}
-	for id := range g.gone {
+	for id, at := range g.gone {
+		if at.After(now) {
+			next = earlier(next, at)
+			continue
+		}
+		g.gone[id] = now.Add(refusedPause) // unless it is done by then
 		work = append(work, func(ctx context.Context, c *Conn) error { return fatal(g.remove(ctx, c, id)) })
 	}
 	for id, l := range g.listings {
 		switch {
 		case l.dirty && !l.at.After(now):
+			l.at = now.Add(refusedPause) // unless it is done by then
 			work = append(work, func(ctx context.Context, c *Conn) error { return g.announce(ctx, c, id) })
 		case l.hungry && !l.dirty && !l.askAt.After(now):
 			l.askAt = now.Add(l.ask)
 			l.ask = min(2*l.ask, askMax)
 			work = append(work, func(ctx context.Context, c *Conn) error { return g.askPeers(ctx, c, id) })
 		}
-		if l.dirty && l.at.After(now) && l.at.Before(next) {
-			next = l.at
+		if l.dirty {
+			next = earlier(next, l.at)
+		} else if l.hungry {
+			next = earlier(next, l.askAt)
 		}
-		if l.hungry && l.askAt.After(now) && l.askAt.Before(next) {
-			next = l.askAt
-		}
+	}
+	if !g.renewAt.After(now) && len(g.listings) > 0 {
+		work = append(work, g.renew)
 	}
 	if !g.renewAt.After(now) {
 		g.renewAt = now.Add(g.lease / 4)
-		if g.renewAt.Before(next) || !next.After(now) {
-			next = g.renewAt
-		}
-		if len(g.listings) > 0 {
-			work = append(work, g.renew)
-		}
 	}
 	return work, next
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func (g *Group) poke() {

@@ -59,11 +59,11 @@ func (g *Group) announce(ctx context.Context, c *Conn, id torrentfmt.ID) error {
 		g.mu.Unlock()
 		return nil
 	}
+	l.err = err
 	if err != nil {
-		l.at = time.Now().Add(refusedPause)
 		g.o.Log.Error("the tracker refuses an announcement", "name", t.Name, "error", err)
 	} else {
-		l.dirty = l.whole != whole
+		l.dirty, l.at = l.whole != whole, time.Time{}
 		g.keepLease(reply)
 	}
 	l.answer(err)
