@@ -58,21 +58,13 @@ func openStore(path string) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seederlist file %s: %w", path, err)
 	}
+	if !created {
+		if err := walk(path); err != nil {
+			return nil, fmt.Errorf("seederlist file %s: %w", path, err)
+		}
+	}
 	s := &store{path: path}
-	err = guarded(func() error {
-		var err error
-		s.db, err = bolt.Open(path, 0o600, &bolt.Options{
-			Timeout:        lockWait,
-			NoFreelistSync: true,
-			FreelistType:   bolt.FreelistMapType,
-			NoStatistics:   true,
-		})
-		return err
-	})
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("seederlist file %s: %w", path, ErrInUse)
-	case err != nil:
+	if s.db, err = openBolt(path, false); err != nil {
 		return nil, fmt.Errorf("seederlist file %s: %w", path, err)
 	}
 	if err := guarded(s.identify); err != nil {
@@ -83,6 +75,44 @@ func openStore(path string) (*store, error) {
 		syncDir(filepath.Dir(path))
 	}
 	return s, nil
+}
+
+func openBolt(path string, readOnly bool) (db *bolt.DB, err error) {
+	err = guarded(func() error {
+		var err error
+		db, err = bolt.Open(path, 0o600, &bolt.Options{
+			Timeout:        lockWait,
+			ReadOnly:       readOnly,
+			NoFreelistSync: true, // the free pages are found anew when opening
+			FreelistType:   bolt.FreelistMapType,
+			NoStatistics:   true,
+		})
+		return err
+	})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, ErrInUse
+	}
+	return db, err
+}
+
+// walk visits every page of the file. When bbolt opens it for writing it does
+// the same to find the free pages, in a goroutine of its own: there a broken
+// page would end the process.
+func walk(path string) error {
+	db, err := openBolt(path, true)
+	if err != nil {
+		return err
+	}
+	err = guarded(func() error {
+		return db.View(func(tx *bolt.Tx) error { return walkBuckets(tx) })
+	})
+	return errors.Join(err, db.Close())
+}
+
+func walkBuckets(tx *bolt.Tx) error {
+	return tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
+		return b.ForEach(func(_, _ []byte) error { return nil })
+	})
 }
 
 // guarded turns the panics and page faults that bbolt meets on damaged pages
