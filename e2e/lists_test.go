@@ -56,15 +56,19 @@ func (s *swarm) lists(trackers []*tracker, id torrentfmt.ID, want []string) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for _, t := range trackers {
+		var last []string // of the last time that it answered
 		for {
 			got, err := seeders(ctx, t.addr, id)
 			if err == nil && slices.Equal(got, want) {
 				break
 			}
+			if err == nil {
+				last = got
+			}
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
-				s.Fatalf("%s lists %q (%v): want %q", t.name, got, err, want)
+				s.Fatalf("%s lists %q (%v): want %q", t.name, last, err, want)
 			}
 		}
 	}

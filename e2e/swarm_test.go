@@ -205,6 +205,7 @@ func (c *client) start() {
 		c.s.Fatal(err)
 	}
 	c.addr = addr
+	c.args[1] = addr // started again, it is the same client to the trackers
 }
 
 // do types a command and returns its answer.
