@@ -83,7 +83,7 @@ func wantErr(t *testing.T, err, want error) {
 }
 
 // wantOccupied wants the error to name what is in the way.
-func wantOccupied(t *testing.T, err error, path string) *OccupiedError {
+func wantOccupied(t *testing.T, err error, path string) {
 	t.Helper()
 	var occupied *OccupiedError
 	if !errors.As(err, &occupied) || !errors.Is(err, ErrOccupied) {
@@ -92,7 +92,6 @@ func wantOccupied(t *testing.T, err error, path string) *OccupiedError {
 	if occupied.Path != path || !strings.Contains(err.Error(), path) {
 		t.Fatalf("error names %s, want %s: %v", occupied.Path, path, err)
 	}
-	return occupied
 }
 
 func closeAtEnd(t *testing.T, f *File) *File {
