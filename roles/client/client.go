@@ -63,6 +63,8 @@ type Client struct {
 	wg   sync.WaitGroup
 	done chan struct{} // closed when Run has returned
 
+	former []*item // what the library knew at start
+
 	mu      sync.Mutex
 	items   []*item                 // in the order of adding
 	running map[torrentfmt.ID]*item // those whose file is open
@@ -102,6 +104,7 @@ func New(ctx context.Context, o Options) (*Client, error) {
 	for _, e := range entries {
 		c.items = append(c.items, newItem(c, e))
 	}
+	c.former = slices.Clone(c.items)
 	return c, nil
 }
 
@@ -134,13 +137,10 @@ func (c *Client) closeListeners() error {
 	return errors.Join(errs...)
 }
 
-// load checks and starts what the library knows, one after the other: their
-// files are on the same few disks.
+// load checks and starts what the library knew at start, one after the other:
+// their files are on the same few disks.
 func (c *Client) load() {
-	c.mu.Lock()
-	items := slices.Clone(c.items)
-	c.mu.Unlock()
-	for _, it := range items {
+	for _, it := range c.former {
 		if c.ctx.Err() != nil {
 			return
 		}

@@ -67,7 +67,7 @@ type source struct {
 	link     *peer.Link
 	handle   picker.Peer
 	asked    map[int]context.CancelFunc
-	has      int // pieces
+	has      *bitset.BitSet // its pieces; nil: all of them
 	window   int
 	received int64 // bytes since the last tick
 	rate     float64
@@ -117,8 +117,9 @@ func (e joined) apply(s *swarm) {
 	s.handles++
 	src := &source{
 		link: e.link, handle: s.handles, asked: make(map[int]context.CancelFunc),
-		has: int(e.theirs.Count()), window: firstWindow,
+		has: e.theirs, window: firstWindow,
 	}
+	src.settle(s.Pieces())
 	s.sources[e.link] = src
 	s.picker.Join(src.handle, e.theirs)
 	e.answer <- nil
@@ -133,10 +134,13 @@ func (e gained) apply(s *swarm) {
 	if src == nil {
 		return
 	}
-	src.has += len(e.pieces)
 	for _, p := range e.pieces {
+		if src.has != nil {
+			src.has.Set(uint(p))
+		}
 		s.picker.Have(src.handle, int(p))
 	}
+	src.settle(s.Pieces())
 	if !s.part(src) {
 		s.askOf(src)
 	}
@@ -144,10 +148,24 @@ func (e gained) apply(s *swarm) {
 
 func (e withdrawn) apply(s *swarm) {
 	if src := s.sources[e.link]; src != nil {
-		src.has -= len(e.pieces)
 		for _, p := range e.pieces {
-			s.picker.Withdraw(src.handle, int(p))
+			s.withdraw(src, int(p))
 		}
+	}
+}
+
+func (s *swarm) withdraw(src *source, piece int) {
+	if src.has == nil {
+		src.has = bitset.New(uint(s.Pieces())).FlipRange(0, uint(s.Pieces()))
+	}
+	src.has.Clear(uint(piece))
+	s.picker.Withdraw(src.handle, piece)
+}
+
+// settle lets go of the set of a peer that has everything.
+func (src *source) settle(pieces int) {
+	if src.has != nil && src.has.Count() == uint(pieces) {
+		src.has = nil
 	}
 }
 
@@ -170,7 +188,7 @@ func (e gone) apply(s *swarm) {
 
 // part ends the link between two sides that both have everything.
 func (s *swarm) part(src *source) bool {
-	if !s.whole || src.has < s.Pieces() {
+	if !s.whole || src.has != nil {
 		return false
 	}
 	src.link.Bye()
@@ -258,7 +276,10 @@ func (e arrived) apply(s *swarm) {
 		s.missedPiece(e, src)
 	}
 	s.complete()
-	if src != nil {
+	switch {
+	case s.picker.Endgame():
+		s.ask() // peers that had nothing more to give may double what is on its way
+	case src != nil:
 		s.askOf(src)
 	}
 }
@@ -314,8 +335,7 @@ func (s *swarm) missedPiece(e arrived, src *source) {
 		log.Warn("cut piece: the peer is banned for this torrent", "error", e.err)
 		s.ban(src)
 	case errors.As(e.err, &refused) && refused.Code == wire.Error_ERROR_NOT_FOUND:
-		s.picker.Withdraw(src.handle, e.piece)
-		src.has--
+		s.withdraw(src, e.piece)
 	case errors.Is(e.err, peer.ErrStalled):
 		log.Warn("peer stalled", "error", e.err)
 		src.restTill = time.Now().Add(stalledRest)
