@@ -125,5 +125,12 @@ func tcpPair(t testing.TB) (a, b *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.(*net.TCPConn), d.(*net.TCPConn)
+	a, b = c.(*net.TCPConn), d.(*net.TCPConn)
+	for _, c := range []*net.TCPConn{a, b} {
+		// Thousands of pairs in TIME_WAIT would leave the kernel no port.
+		if err := c.SetLinger(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return a, b
 }

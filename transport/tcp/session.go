@@ -69,6 +69,7 @@ func newSession(c *net.TCPConn, dialler bool) (*session, error) {
 		s.nextOwn, s.nextPeer = 1, 2
 	}
 	s.tx.init(s)
+	s.rx.end.init()
 	s.tasks.Add(1)
 	go s.readLoop()
 	return s, nil

@@ -31,6 +31,7 @@ type receive struct {
 	r, w  int // buf[r:w] has been read ahead
 	small int // small frames in a row
 
+	end    endReader
 	direct int64 // payload that went straight from the socket to a reader's buffer
 }
 
@@ -106,7 +107,11 @@ func (s *session) drain() {
 
 // read reads at least one byte into p, or returns 0 and nil after a kick.
 func (s *session) read(p []byte) (int, error) {
-	n, err := s.conn.Read(p)
+	return s.afterRead(s.conn.Read(p))
+}
+
+// afterRead tells a kick from a failure.
+func (s *session) afterRead(n int, err error) (int, error) {
 	if err == nil || n > 0 {
 		return n, nil
 	}
@@ -147,12 +152,16 @@ func (s *session) need(n int) error {
 	return nil
 }
 
-// next reads payload into p: first what was read ahead, then from the socket.
-func (s *session) next(p []byte) (int, error) {
+// next reads into p, of the left bytes that are left of a frame's payload:
+// first what was read ahead, then from the socket.
+func (s *session) next(p []byte, left int) (int, error) {
 	if rx := &s.rx; rx.r < rx.w {
 		n := copy(p, rx.buf[rx.r:rx.w])
 		rx.r += n
 		return n, nil
+	}
+	if len(p) == left {
+		return s.readEnd(p)
 	}
 	return s.read(p)
 }
@@ -297,7 +306,7 @@ func (s *session) discard(n int) error {
 	buf := buffers.Get().(*buffer)
 	defer buffers.Put(buf)
 	for n > 0 {
-		k, err := s.next(buf.bytes[:n])
+		k, err := s.next(buf.bytes[:n], n)
 		if err != nil {
 			return err
 		}

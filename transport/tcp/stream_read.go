@@ -9,7 +9,30 @@ import (
 
 func (st *stream) Read(p []byte) (int, error) { return st.take(p, false) }
 
-func (st *stream) ReadFull(p []byte) (int, error) { return st.take(p, true) }
+// maxPost is how much of a buffer is posted at once, so that its length fits
+// a credit frame.
+const maxPost = 1 << 30
+
+func (st *stream) ReadFull(p []byte) (int, error) {
+	done := 0
+	for len(p)-done > maxPost {
+		n, err := st.take(p[done:done+maxPost], true)
+		if done += n; err != nil {
+			return done, midEnd(done, err)
+		}
+	}
+	n, err := st.take(p[done:], true)
+	done += n
+	return done, midEnd(done, err)
+}
+
+// midEnd is err, but for an end of the stream after n bytes of a buffer.
+func midEnd(n int, err error) error {
+	if err == io.EOF && n > 0 {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
 
 // readErr says why nothing can be read any more. Called with mu held.
 func (st *stream) readErr() error {
@@ -44,7 +67,7 @@ func (st *stream) take(p []byte, full bool) (int, error) {
 	need := 0
 	if !enough {
 		if st.fin {
-			return n, endOf(n)
+			return n, io.EOF
 		}
 		st.post, st.postN, st.postFull = p, n, full
 		if full {
@@ -90,7 +113,7 @@ func (st *stream) awaitPost(full bool) (int, error) {
 			case err != nil:
 				return n, err
 			default:
-				return n, endOf(n)
+				return n, io.EOF
 			}
 		}
 		st.mu.Unlock()
@@ -102,13 +125,6 @@ func (st *stream) awaitPost(full bool) (int, error) {
 	}
 }
 
-func endOf(n int) error {
-	if n == 0 {
-		return io.EOF
-	}
-	return io.ErrUnexpectedEOF
-}
-
 // grant says how much credit the peer gets for a reader that wants need bytes
 // more. What the peer may have under way, read or not, never exceeds
 // transport.InitialCredit or what the reader has reserved. Small refills are
@@ -118,14 +134,10 @@ func (st *stream) grant(need int) int64 {
 	if st.fin || have >= int64(need) && have >= transport.InitialCredit/2 {
 		return 0
 	}
-	g := min(max(int64(need), transport.InitialCredit)-have, maxGrant)
+	g := max(int64(need), transport.InitialCredit) - have
 	st.window += g
 	return g
 }
-
-// maxGrant is the most that one credit frame carries, and so the most of a
-// larger buffer that is filled before the reader asks again.
-const maxGrant = 1 << 31
 
 // sendCredit tells the peer of a grant.
 func (st *stream) sendCredit(n uint32) {
@@ -217,7 +229,7 @@ func (st *stream) fillPost(n int) (int, error) {
 	dst = dst[:min(n, len(dst))]
 	st.lent = true
 	st.mu.Unlock()
-	k, err := st.s.next(dst)
+	k, err := st.s.next(dst, n)
 	st.s.rx.direct += int64(k)
 	st.mu.Lock()
 	st.lent = false
@@ -245,7 +257,7 @@ func (st *stream) fillUnread(n int) (int, error) {
 	dst := st.unread.space(n)
 	st.filling = true
 	st.mu.Unlock()
-	k, err := st.s.next(dst)
+	k, err := st.s.next(dst, n)
 	st.mu.Lock()
 	st.filling = false
 	if st.rerr != nil { // the memory has been let go
