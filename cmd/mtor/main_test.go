@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -18,11 +20,16 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"mtor": main})
 }
 
+// raceEnv keeps a program under the race detector from lingering for a second
+// at its end.
+const raceEnv = "GORACE=atexit_sleep_ms=0"
+
 // TestScripts runs testdata/script/*.txtar. To the commands of testscript it
 // adds:
 //
 //	code N mtor args...   runs it and checks the exit code
 //	freeports A B ...     sets each to a port free for TCP and UDP on 127.0.0.1
+//	waitfor FILE TEXT     waits until a file of this script's folder holds the text
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -31,12 +38,12 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(env *testscript.Env) error {
 			// The settings of whoever runs the tests stay out of them.
-			env.Vars = append(env.Vars,
+			env.Vars = append(env.Vars, raceEnv,
 				"HOME="+env.WorkDir, "XDG_STATE_HOME="+filepath.Join(env.WorkDir, "xdg"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "freeports": freePorts,
+			"code": code, "freeports": freePorts, "waitfor": waitFor,
 		},
 	})
 }
@@ -50,7 +57,8 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	err = ts.Exec(args[1], args[2:]...)
 	got := 0
-	if exit, ok := err.(*exec.ExitError); ok {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
 		got = exit.ExitCode()
 	} else {
 		ts.Check(err)
@@ -75,4 +83,21 @@ func freePorts(ts *testscript.TestScript, neg bool, args []string) {
 		defer func() { _ = udp.Close() }()
 		ts.Setenv(name, strings.TrimSpace(port))
 	}
+}
+
+// patience bounds waiting for another process; only a failing test needs it.
+const patience = 30 * time.Second
+
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitfor FILE TEXT")
+	}
+	tick := time.NewTicker(10 * time.Millisecond) // a file has no event that every system has
+	defer tick.Stop()
+	for end := time.Now().Add(patience); time.Now().Before(end); <-tick.C {
+		if text, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && strings.Contains(string(text), args[1]) {
+			return
+		}
+	}
+	ts.Fatalf("%s does not hold %q after %v", args[0], args[1], patience)
 }

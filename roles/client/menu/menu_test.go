@@ -259,7 +259,7 @@ func TestHashingShowsProgressOnATerminalAfterASecond(t *testing.T) {
 				m.files["a.iso"] = 1_000_000
 				m.hashing = func(report func(int64)) {
 					for n := int64(250_000); n <= 1_000_000; n += 250_000 {
-						time.Sleep(c.step)
+						time.Sleep(c.step) //nolint:forbidigo // virtual time
 						report(n)
 					}
 				}

@@ -1,6 +1,7 @@
 package menu
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -108,7 +109,8 @@ func printHelp(w io.Writer) {
 // first colon says what failed; one without a colon failed at what.
 func printError(w io.Writer, what string, err error) {
 	text := err.Error()
-	if c, ok := err.(*commandError); ok {
+	var c *commandError
+	if errors.As(err, &c) {
 		what, text = c.what, c.why
 	} else if head, tail, ok := strings.Cut(text, ": "); ok {
 		what, text = head, tail

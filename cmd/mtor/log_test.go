@@ -1,0 +1,75 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestLogIsAppendedToAndReopened(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	if err := os.WriteFile(path, []byte("before\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := openLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	log := newLogger(f, slog.LevelInfo)
+	log.Debug("too fine")
+	log.Info("one")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Skipf("an open file cannot be renamed here: %v", err)
+	}
+	log.Info("two")
+	if err := f.reopen(); err != nil {
+		t.Fatal(err)
+	}
+	log.Info("three")
+	holds(t, path+".1", "before", "msg=one", "msg=two")
+	holds(t, path, "msg=three")
+}
+
+func TestLogGoesOnWhenReopeningFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "logs")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "x.log")
+	f, err := openLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	log := newLogger(f, slog.LevelInfo)
+	moved := dir + ".away"
+	if err := os.Rename(dir, moved); err != nil {
+		t.Skipf("a folder with an open file cannot be renamed here: %v", err)
+	}
+	if err := f.reopen(); err == nil || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("reopening in a missing folder: %v", err)
+	}
+	log.Info("still here")
+	holds(t, filepath.Join(moved, "x.log"), "still here")
+}
+
+// holds checks that a file has one line for each text, in order.
+func holds(t *testing.T, path string, want ...string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	if len(lines) != len(want) {
+		t.Fatalf("%s holds %q, want %q", filepath.Base(path), lines, want)
+	}
+	for i, l := range lines {
+		if !strings.Contains(l, want[i]) {
+			t.Errorf("line %d of %s is %q, want %q", i+1, filepath.Base(path), l, want[i])
+		}
+	}
+}
