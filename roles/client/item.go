@@ -127,14 +127,14 @@ func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
 
 // save records how far the item is, so that a restart can believe its file.
 func (it *item) save() {
-	mark, err := it.file.Sync()
+	whole := it.file.Whole()
+	have, mark, err := it.file.Checkpoint()
 	if err == nil {
 		it.c.mu.Lock()
-		it.entry.Whole = it.file.Whole()
+		it.entry.Whole, it.entry.Have = whole, have
 		it.entry.Size, it.entry.ModTime = mark.Size, mark.ModTime
-		it.entry.Have = nil
-		if !it.entry.Whole {
-			it.entry.Have = it.file.Have()
+		if whole {
+			it.entry.Have = nil
 		}
 		e, known := it.entry, it.c.hasLocked(it)
 		it.c.mu.Unlock()
