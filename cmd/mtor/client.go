@@ -56,7 +56,9 @@ while commands were read.`,
 				s.argument("log_file", clientArgs[3], args[3])
 			}
 			s.flags(cmd.Flags())
-			s.names["state"] = "--state"
+			if os.Getenv(config.EnvName("state")) == "" {
+				s.names["state"] = "--state" // what to add when it is missing
+			}
 			c, err := config.LoadClient(s.given)
 			if err == nil {
 				err = c.CheckFiles()

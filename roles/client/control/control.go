@@ -29,10 +29,12 @@ type API interface {
 	Remove(ctx context.Context, mtorrent string) error
 	// Wait returns when no download is running, with those that were running
 	// at the call or have failed since the client started; timeout 0 means no
-	// limit. It returns [ErrUnfinished] when some are still running at the
-	// timeout.
+	// limit. When some are still running at the timeout, it returns the list
+	// with [ErrUnfinished].
 	Wait(ctx context.Context, timeout time.Duration) ([]Download, error)
-	// Quit takes the client out of all seeder lists and ends it.
+	// Quit takes the client out of all seeder lists and ends it; it returns
+	// when that is done, or with an error when ctx ends before. A Wait that
+	// is pending then fails.
 	Quit(ctx context.Context) error
 }
 
