@@ -24,10 +24,10 @@ func TestKilledDownloaderGoesOnWhereItWas(t *testing.T) {
 	sharer.quit()
 	d.start()
 	if caught {
-		d.shows("[D] data")
 		// At most the pieces in flight and what the disk had not taken are
 		// lost.
 		d.reaches(20)
+		d.shows("[D] data")
 	} else {
 		t.Log("the download was over before it was killed")
 	}

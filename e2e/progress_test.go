@@ -9,10 +9,14 @@ import (
 	"time"
 )
 
-// percent asks how far the client's only download is; 100 means whole.
+// percent asks how far the client's only download is; 100 means whole, -1 that
+// the client has not looked yet, right after its start.
 func (c *client) percent() int {
 	c.s.Helper()
 	line := c.do("show downloads")
+	if strings.HasSuffix(line, " (waits to be checked)") || strings.HasSuffix(line, " (checking)") {
+		return -1
+	}
 	if strings.HasPrefix(line, "[S] ") {
 		return 100
 	}

@@ -156,7 +156,15 @@ func (s *swarm) start(spec process.Spec) *process.Process {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.Cleanup(p.Kill)
+	s.Cleanup(func() {
+		p.Kill()
+		for _, l := range p.Output(process.Stderr) {
+			if strings.Contains(l, "DATA RACE") || strings.HasPrefix(l, "panic: ") || strings.HasPrefix(l, "fatal error: ") {
+				s.Errorf("%s broke down:\n%s", spec.Name, strings.Join(p.Output(process.Stderr), "\n"))
+				break
+			}
+		}
+	})
 	return p
 }
 
