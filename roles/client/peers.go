@@ -36,7 +36,7 @@ type peers struct {
 	c *Client
 
 	mu        sync.Mutex
-	byID      map[[wire.NodeIDSize]byte]*peer.Conn
+	byID      map[peer.ID]*peer.Conn
 	byAddr    map[netip.AddrPort]*peer.Conn
 	dialing   map[netip.AddrPort]map[torrentfmt.ID]bool // what for
 	unreached map[netip.AddrPort]time.Time
@@ -49,7 +49,7 @@ type peers struct {
 func newPeers(c *Client) *peers {
 	p := &peers{
 		c:         c,
-		byID:      make(map[[wire.NodeIDSize]byte]*peer.Conn),
+		byID:      make(map[peer.ID]*peer.Conn),
 		byAddr:    make(map[netip.AddrPort]*peer.Conn),
 		dialing:   make(map[netip.AddrPort]map[torrentfmt.ID]bool),
 		unreached: make(map[netip.AddrPort]time.Time),

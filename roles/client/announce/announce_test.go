@@ -1,3 +1,4 @@
+//nolint:forbidigo // time.Sleep: all of it is virtual time
 package announce
 
 import (

@@ -420,11 +420,12 @@ func (l *listing) answer(err error) {
 
 // digest adds one torrent to the digest of a renewal.
 func digest(sum *[sha1.Size]byte, id torrentfmt.ID, whole bool) {
-	b := append(id[:], 0)
+	var b [sha1.Size + 1]byte
+	copy(b[:], id[:])
 	if whole {
-		b[len(b)-1] = 1
+		b[sha1.Size] = 1
 	}
-	for i, x := range sha1.Sum(b) {
+	for i, x := range sha1.Sum(b[:]) {
 		sum[i] ^= x
 	}
 }

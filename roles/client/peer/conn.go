@@ -37,13 +37,12 @@ const (
 	maxLinks = 512
 )
 
-// ErrDuplicate is the end of a session or link in favour of another one
-// between the same pair.
-var ErrDuplicate = errors.New("another connection of this pair stays")
+// ID identifies a node.
+type ID = [wire.NodeIDSize]byte
 
 // Self is what this node says of itself.
 type Self struct {
-	ID    [wire.NodeIDSize]byte
+	ID    ID
 	Addr  netip.AddrPort // where others reach it; an unspecified IP is allowed
 	Agent string
 }
@@ -80,7 +79,7 @@ type Conn struct {
 	self   Self
 	dialed bool
 	// ID and Addr are the peer's: Addr is where it can be dialled.
-	ID   [wire.NodeIDSize]byte
+	ID   ID
 	Addr netip.AddrPort
 	host Host
 
@@ -132,7 +131,7 @@ func greeted(ctx context.Context, sess transport.Session, st transport.Stream, s
 	}
 	c := &Conn{
 		sess: sess, self: self, dialed: dialed, host: host,
-		ID:    [wire.NodeIDSize]byte(h.GetNodeId()),
+		ID:    ID(h.GetNodeId()),
 		links: make(map[torrentfmt.ID]*Link),
 		used:  time.Now(),
 	}

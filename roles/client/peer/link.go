@@ -295,12 +295,19 @@ func (l *Link) inRange(pieces []uint32) error {
 	return nil
 }
 
-// ErrStalled is returned by Fetch when the peer went silent inside a piece.
-var ErrStalled = fmt.Errorf("no byte for %s", StallTimeout)
+// Errors of Fetch that a torrent decides on.
+var (
+	// ErrStalled: the peer went silent inside a piece.
+	ErrStalled = fmt.Errorf("no byte for %s", StallTimeout)
+	// ErrNotHere: the peer says that it does not have the piece.
+	ErrNotHere = errors.New("the peer does not have the piece")
+	// ErrCut: what the peer sent as the piece is too short.
+	ErrCut = errors.New("the piece is cut short")
+)
 
 // Fetch asks the peer for a piece and fills buf with it; buf is exactly the
 // piece's length. The bytes are not verified. When ctx ends, the peer is told
-// that the piece is no longer wanted. A [*wire.CodeError] is the peer's refusal.
+// that the piece is no longer wanted. Any other refusal is a [*wire.CodeError].
 func (l *Link) Fetch(ctx context.Context, piece int, buf []byte) error {
 	st, err := l.conn.sess.Open(ctx)
 	if err != nil {
@@ -322,6 +329,9 @@ func (l *Link) Fetch(ctx context.Context, piece int, buf []byte) error {
 	}
 	var abort *transport.AbortError
 	if errors.As(err, &abort) && abort.Remote {
+		if wire.Error(abort.Code) == wire.Error_ERROR_NOT_FOUND {
+			return ErrNotHere
+		}
 		return &wire.CodeError{Code: wire.Error(abort.Code)}
 	}
 	l.conn.touch()
@@ -336,7 +346,7 @@ func fill(st transport.Stream, buf []byte) error {
 		case err == nil:
 			return nil
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return wire.Errorf(wire.Error_ERROR_BAD_PIECE, "the piece ends %d bytes short", len(buf)-n)
+			return fmt.Errorf("%w: %d bytes are missing", ErrCut, len(buf)-n)
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return err
 		case n == 0:

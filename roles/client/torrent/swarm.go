@@ -13,7 +13,6 @@ import (
 
 	"github.com/mtor-dev/mtor/roles/client/peer"
 	"github.com/mtor-dev/mtor/roles/client/picker"
-	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/torrentfmt"
 )
 
@@ -40,8 +39,6 @@ const (
 	rateMemory = 0.85
 )
 
-type nodeID = [wire.NodeIDSize]byte
-
 // swarm is the state that Run owns.
 type swarm struct {
 	*Torrent
@@ -53,7 +50,7 @@ type swarm struct {
 	picker   *picker.Picker
 	sources  map[*peer.Link]*source
 	handles  picker.Peer
-	banned   map[nodeID]bool
+	banned   map[peer.ID]bool
 	inflight int
 	starved  <-chan time.Time
 	began    time.Time
@@ -323,18 +320,14 @@ func (s *swarm) source(h picker.Peer) *source {
 func (s *swarm) missedPiece(e arrived, src *source) {
 	s.picker.Failed(src.handle, e.piece)
 	log := s.o.Log.With("peer", src.link.Conn().Source(), "piece", e.piece)
-	var refused *wire.CodeError
 	switch {
 	case errors.Is(e.err, context.Canceled): // it came from elsewhere
 	case errors.Is(e.err, errDisk):
 		s.fail(e.err)
-	case errors.Is(e.err, errBadPiece):
-		log.Warn("bad piece: the peer is banned for this torrent")
+	case errors.Is(e.err, errBadPiece), errors.Is(e.err, peer.ErrCut):
+		log.Warn("bad piece: the peer is banned for this torrent", "error", e.err)
 		s.ban(src)
-	case errors.As(e.err, &refused) && refused.Code == wire.Error_ERROR_BAD_PIECE:
-		log.Warn("cut piece: the peer is banned for this torrent", "error", e.err)
-		s.ban(src)
-	case errors.As(e.err, &refused) && refused.Code == wire.Error_ERROR_NOT_FOUND:
+	case errors.Is(e.err, peer.ErrNotHere):
 		s.withdraw(src, e.piece)
 	case errors.Is(e.err, peer.ErrStalled):
 		log.Warn("peer stalled", "error", e.err)

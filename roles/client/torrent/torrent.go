@@ -162,7 +162,7 @@ func (t *Torrent) Run(ctx context.Context) {
 		whole:    t.o.File.Whole(),
 		picker:   picker.New(t.Pieces(), have, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))),
 		sources:  make(map[*peer.Link]*source),
-		banned:   make(map[nodeID]bool),
+		banned:   make(map[peer.ID]bool),
 		began:    time.Now(),
 	}
 	s.complete()
