@@ -172,7 +172,7 @@ func (g *Group) Announced(ctx context.Context, id torrentfmt.ID) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("no tracker has answered yet: %w", ctx.Err())
+		return errors.New("no tracker has answered yet")
 	}
 }
 

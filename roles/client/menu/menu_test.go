@@ -132,7 +132,7 @@ func TestEndOfInputAfterACommandWaitsThenQuits(t *testing.T) {
 		if got.res != (Result{Commands: 1, Quit: true}) || m.quits != 1 {
 			t.Errorf("got %+v and %d quits", got.res, m.quits)
 		}
-		if want := "getting x.iso: 1.0 kB to x.iso\n1 download complete\n"; got.out != want {
+		if want := "getting x.iso: 1000 B to x.iso\n1 download complete\n"; got.out != want {
 			t.Errorf("said %q, want %q", got.out, want)
 		}
 	})
@@ -249,7 +249,7 @@ func TestHashingShowsProgressOnATerminalAfterASecond(t *testing.T) {
 		step     time.Duration
 		want     string
 	}{
-		"slow":  {true, 400 * time.Millisecond, "\rhashing a.iso 75% of 1.0 MB, 625 kB/s\rhashing a.iso 100% of 1.0 MB, 625 kB/s\r" + strings.Repeat(" ", 38) + "\r"},
+		"slow":  {true, 400 * time.Millisecond, "\rhashing a.iso 75% of 977 KiB, 610 KiB/s\rhashing a.iso 100% of 977 KiB, 610 KiB/s\r" + strings.Repeat(" ", 40) + "\r"},
 		"quick": {true, 100 * time.Millisecond, ""},
 		"piped": {false, time.Minute, ""},
 	} {

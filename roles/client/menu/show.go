@@ -63,9 +63,9 @@ func percent(d control.Download) string {
 	return strconv.FormatInt(d.Done*100/d.Size, 10) + "%" // Size is at most 2^53
 }
 
-func size(bytes int64) string { return humanize.Bytes(uint64(max(bytes, 0))) }
+func size(bytes int64) string { return humanize.IBytes(uint64(max(bytes, 0))) }
 
-func rate(bytes float64) string { return humanize.Bytes(uint64(max(bytes, 0))) + "/s" }
+func rate(bytes float64) string { return humanize.IBytes(uint64(max(bytes, 0))) + "/s" }
 
 func count(n int, noun string) string {
 	if n == 1 {
