@@ -42,9 +42,17 @@ func (d *disk) after(origin uint32, from, upto uint64, visit func(Entry) bool) (
 type node struct {
 	*core
 	disk *disk
-	runs int
-	wall int64
-	pins int
+	// backup is the disk as it once was.
+	backup *disk
+	runs   int
+	wall   int64
+	pins   int
+}
+
+func (d *disk) clone() *disk {
+	c := *d
+	c.origins, c.vector, c.entries = slices.Clone(d.origins), slices.Clone(d.vector), maps.Clone(d.entries)
+	return &c
 }
 
 func newNode(i int) *node {
@@ -106,7 +114,10 @@ type user struct {
 	at   *node
 	echo Stamp
 	has  map[torrentfmt.ID]bool // to whether whole
-	sure bool                   // every request since the last settling was answered, and it was not expired
+	// strayed is set from when it turned to another tracker without a
+	// renewal until the next: its rows may be expired by where it was before.
+	strayed bool
+	sure    bool // every request since the last settling was answered, and it was not expired
 }
 
 func (u *user) digest() (int, [sha1.Size]byte) {
@@ -187,13 +198,17 @@ func (w *world) crash(n *node) {
 	n.start()
 }
 
-// visit makes n the tracker that u talks to: what a client does that fails
-// over, before anything but leaving.
+// visit makes n the tracker that u talks to. A client that fails over renews
+// first; one that does not must hold out until its next renewal.
 func (w *world) visit(u *user, n *node) bool {
 	if u.at == n && u.sure {
 		return true
 	}
 	u.at = n
+	if rapid.IntRange(0, 3).Draw(w.t, "strays") == 0 {
+		u.strayed = true
+		return true
+	}
 	return w.renew(u)
 }
 
@@ -205,6 +220,7 @@ func (w *world) renew(u *user) bool {
 			return false
 		}
 		if res.Outcome == Done {
+			u.strayed = false
 			return true
 		}
 		for id, whole := range u.has {
@@ -265,7 +281,7 @@ func (w *world) expireAction(t *rapid.T) {
 	w.t = t
 	u, n := w.user(), w.node("tracker")
 	b := n.plan()
-	if res := b.expire(u.addr, 0); res.Rows > 0 && n == u.at {
+	if res := b.expire(u.addr, 0); res.Rows > 0 && (n == u.at || u.strayed) {
 		u.sure = false
 	}
 	w.commit(n, b)
@@ -274,6 +290,28 @@ func (w *world) expireAction(t *rapid.T) {
 func (w *world) crashAction(t *rapid.T) {
 	w.t = t
 	w.crash(w.node("tracker"))
+}
+
+func (w *world) backupAction(t *rapid.T) {
+	w.t = t
+	n := w.node("tracker")
+	n.backup = n.disk.clone()
+}
+
+// restoreAction puts a tracker back onto an old disk. What only it had
+// acknowledged since may be lost, so every client is in doubt; the trackers
+// must agree all the same.
+func (w *world) restoreAction(t *rapid.T) {
+	w.t = t
+	n := w.node("tracker")
+	if n.backup == nil {
+		t.Skip()
+	}
+	n.disk = n.backup.clone()
+	for _, u := range w.users {
+		u.sure = false
+	}
+	w.crash(n)
 }
 
 func (w *world) sweepAction(t *rapid.T) {
@@ -435,6 +473,11 @@ func (w *world) agree(stage string) {
 func TestTrackersConverge(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
+		// Most schedules do without, or nobody would be sure of anything.
+		restore := func(t *rapid.T) { t.Skip() }
+		if rapid.IntRange(0, 3).Draw(t, "restores") == 0 {
+			restore = w.restoreAction
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"announce":  w.announceAction,
 			"announce2": w.announceAction,
@@ -444,6 +487,8 @@ func TestTrackersConverge(t *testing.T) {
 			"expire":    w.expireAction,
 			"crash":     w.crashAction,
 			"sweep":     w.sweepAction,
+			"backup":    w.backupAction,
+			"restore":   restore,
 			"clock":     w.clockAction,
 			"connect":   w.connectAction,
 			"step":      w.stepAction,

@@ -194,10 +194,10 @@ func (b *batch) renew(a Addr, n int, digest [sha1.Size]byte, echo Stamp) Result 
 	b.saw(a)
 	stay, moved := b.home(a, echo)
 	if int(c.present) == n && c.digest == digest {
-		if !moved {
-			return Result{Stamp: max(stay, echo)}
+		if moved {
+			stay = b.moveHome(a)
 		}
-		return b.confirmAll(a)
+		return b.confirm(a, stay, echo)
 	}
 	if !moved && b.dropUnconfirmed(a, n, digest, stay) {
 		return Result{Stamp: b.givenTo(a)}
@@ -205,15 +205,20 @@ func (b *batch) renew(a Addr, n int, digest [sha1.Size]byte, echo Stamp) Result 
 	return Result{Outcome: NeedList, Stamp: b.moveHome(a)}
 }
 
-// confirmAll is as good as the client announcing all its rows here: they get
-// stamps above what its former home may write when it finds the client silent.
-func (b *batch) confirmAll(a Addr) Result {
-	s := b.moveHome(a)
-	n := b.listed(a, func(e *Entry) {
-		s = b.write(Entry{Kind: KindRow, Torrent: e.Torrent, Addr: a, Whole: e.Whole})
+// confirm is as good as the client announcing every row that is older than its
+// stay here: they get stamps above what its former home may write when it
+// finds the client silent.
+func (b *batch) confirm(a Addr, stay, echo Stamp) Result {
+	res := Result{Stamp: max(stay, echo)}
+	b.listed(a, func(e *Entry) {
+		if e.Stamp > stay {
+			return
+		}
+		res.Stamp = b.write(Entry{Kind: KindRow, Torrent: e.Torrent, Addr: a, Whole: e.Whole})
+		b.give(a, res.Stamp)
+		res.Rows++
 	})
-	b.give(a, s)
-	return Result{Stamp: s, Rows: n}
+	return res
 }
 
 // dropUnconfirmed ends the rows that the client did not announce after it was

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -29,6 +30,13 @@ const childFile = "MTOR_TEST_ANNOUNCE"
 func TestMain(m *testing.M) {
 	if path := os.Getenv(childFile); path != "" {
 		announceForEver(path)
+	}
+	// Enough to find what has been found so far, quick enough to run always.
+	// Flags of the command line come later and win.
+	for name, value := range map[string]string{"rapid.checks": "500", "rapid.steps": "50", "rapid.nofailfile": "true"} {
+		if err := flag.Set(name, value); err != nil {
+			panic(err)
+		}
 	}
 	goleak.VerifyTestMain(m)
 }
