@@ -150,7 +150,7 @@ func TestKeptDemoCanBeRepeatedByHand(t *testing.T) {
 		case !ok:
 		case strings.HasPrefix(line, "../mtor "):
 			// Without quotes a line's words are its fields.
-			p := s.start(process.Spec{Name: line, Exe: filepath.Join(again, "../mtor"), Args: strings.Fields(line)[1:], Dir: again})
+			p := s.start(process.Spec{Name: line, Exe: filepath.Join(again, "..", "mtor"), Args: strings.Fields(line)[1:], Dir: again})
 			if _, err := p.Ready(s.ctx); err != nil {
 				t.Fatal(err)
 			}

@@ -185,3 +185,58 @@ func TestUnfinishedDownloadSeedsItsPieces(t *testing.T) {
 	}
 	s.bothList(s.id("x.mtorrent"), whole(sharer, first, second)...)
 }
+
+func TestDownloadGoesOnElsewhereWhenItsSourceEnds(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*client){
+		"quit":   (*client).quit,
+		"killed": func(c *client) { c.Kill() },
+	} {
+		for _, transport := range []string{"tcp", "quic"} {
+			t.Run(name+" over "+transport, func(t *testing.T) {
+				t.Parallel()
+				heavy(t)
+				s := newSwarm(t)
+				s.write("data", bigSize, 1)
+				first := s.client(10, "first")
+				first.do("share data x.mtorrent")
+				second := s.client(11, "second")
+				second.do("share data y.mtorrent")
+				d := s.client(20, "downloader", "--transport", transport)
+				d.do("get x.mtorrent copy")
+				if !d.reaches(5) {
+					t.Log("the download was over before its source ended")
+				}
+				end(first)
+				d.do("wait")
+				s.same("data", "copy")
+			})
+		}
+	}
+}
+
+func TestRemoveIsRefusedWhileItDownloads(t *testing.T) {
+	t.Parallel()
+	s := newSwarm(t)
+	s.write("data", 3*pieceSize, 1)
+	sharer := s.client(10, "sharer")
+	sharer.do("share data x.mtorrent")
+	id := s.id("x.mtorrent")
+	sharer.quit()
+	d := s.client(20, "downloader")
+	d.do("get x.mtorrent copy")
+	if why := d.refuses("remove x.mtorrent"); !strings.Contains(why, "download") {
+		t.Errorf("refused with %q", why)
+	}
+	if !s.exists("x.mtorrent") {
+		t.Error("a refused remove deletes the .mtorrent")
+	}
+	sharer.start()
+	d.do("wait")
+	s.same("data", "copy")
+	d.do("remove x.mtorrent")
+	if s.exists("x.mtorrent") || !s.exists("copy") {
+		t.Error("remove leaves the .mtorrent or deletes the file")
+	}
+	s.bothList(id, whole(sharer)...)
+}

@@ -78,7 +78,7 @@ func sameBytes(ctx context.Context, original, other string) error {
 }
 
 func notEOF(err error) error {
-	if err == io.EOF { //nolint:errorlint // Peek returns it bare
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err

@@ -240,6 +240,7 @@ func (d *demo) report(ctx context.Context) error {
 		names[n.addr] = n.name
 	}
 	d.tell.table(rows, names)
+	d.tell.say("TRANSPORT is what a client dials; pieces also come over sessions that others dialled.")
 	d.tell.say("All %d copies are byte-identical.", len(rows))
 	return nil
 }
