@@ -108,6 +108,10 @@ type caller struct {
 func (w *world) hello(sess transport.Session, role wire.Role) error {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
 	defer cancel()
+	return greet(ctx, sess, role)
+}
+
+func greet(ctx context.Context, sess transport.Session, role wire.Role) error {
 	st, err := sess.Open(ctx)
 	if err != nil {
 		return err
@@ -392,11 +396,10 @@ func TestUnspecifiedAddressStandsForTheSource(t *testing.T) {
 		w.start(addrA)
 		f := fileOf("f", 1)
 		c := w.call(addrA, "10.1.0.1:1")
-		for i, addr := range []string{"0.0.0.0:5", "[::]:6", "[::ffff:10.1.0.1]:7"} {
+		for _, addr := range []string{"0.0.0.0:5", "[::]:6", "[::ffff:10.1.0.1]:7"} {
 			req := announceNew(f, true)
 			req.Addr = addr
 			c.ok(req, f.hashes)
-			_ = i
 		}
 		w.expect(addrA, f, "10.1.0.1:5+", "10.1.0.1:6+", "10.1.0.1:7+")
 	})
