@@ -13,9 +13,9 @@ const preface = "\xffmtmux\x00\x01"
 
 const (
 	headerSize = 16
-	// maxPayload is the most that one data frame carries: long enough that
-	// the cost per frame vanishes (measured), short enough that a control
-	// frame never waits long.
+	// maxPayload is the most that one data frame carries: short enough that a
+	// control frame never waits long and an abort saves most of a piece. With
+	// pieces hashed and written, longer frames were measured to be no faster.
 	maxPayload = 128 << 10
 	// idLimit leaves room to count on from the highest ID.
 	idLimit = 1 << 62

@@ -76,7 +76,10 @@ func rawSession(t testing.TB) (rawPeer, *session) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() })
+	t.Cleanup(func() {
+		_ = p.Close() // first, or the session waits for it
+		_ = s.Close()
+	})
 	got := make([]byte, len(preface))
 	if _, err := io.ReadFull(p, got); err != nil || string(got) != preface {
 		t.Fatalf("the acceptor's preface is %q, %v", got, err)
