@@ -89,7 +89,6 @@ func TestStampsExceedAllSeenAndExpiriesTieWithNone(t *testing.T) {
 		if s <= last || s.byExpiry() {
 			t.Fatalf("at %d: %d after %d", wall, s, last)
 		}
-		last = s
 		if x := s.expired(); x <= s || x >= c.next(wall) || !x.byExpiry() {
 			t.Fatalf("expiry %d of %d", x, s)
 		}

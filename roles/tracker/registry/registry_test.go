@@ -214,7 +214,7 @@ func supersededEntriesAreSwept(t *testing.T) {
 	scan.Close()
 	scan.Close() // once more, by a deferred call for instance
 	flip()
-	time.Sleep(time.Minute) // of quiet
+	time.Sleep(time.Minute) //nolint:forbidigo // virtual time, of quiet
 	if got, want := r.store.entries(t), 2+11+12; got != want {
 		t.Errorf("%d entries are left, want 2 torrents, 11 homes, 12 rows", got)
 	}
@@ -278,7 +278,7 @@ func TestForeignAndDamagedFilesAreRefusedUnchanged(t *testing.T) {
 		"two pages":          {whole[:2*page], ErrDamaged},
 		"one byte":           {whole[:1], ErrForeign},
 		"broken metadata":    {flip(func(i int) bool { return i%page == 16+40 && i < 2*page }), ErrDamaged},
-		"a flipped filename": {bytes.Replace(bytes.Clone(whole), []byte("torrent 7"), []byte("torrent 8"), -1), ErrDamaged},
+		"a flipped filename": {bytes.ReplaceAll(whole, []byte("torrent 7"), []byte("torrent 8")), ErrDamaged},
 		"zeros inside":       {flip2(whole, page), ErrDamaged},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -104,7 +104,7 @@ func walk(path string) error {
 		return err
 	}
 	err = guarded(func() error {
-		return db.View(func(tx *bolt.Tx) error { return walkBuckets(tx) })
+		return db.View(walkBuckets)
 	})
 	return errors.Join(err, db.Close())
 }
