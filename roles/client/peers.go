@@ -3,8 +3,10 @@ package client
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +42,7 @@ type peers struct {
 	byAddr    map[netip.AddrPort]*peer.Conn
 	dialing   map[netip.AddrPort]map[torrentfmt.ID]bool // what for
 	unreached map[netip.AddrPort]time.Time
+	entered   chan struct{} // closed, and replaced, when a session is entered
 	slots     chan struct{} // a place for each dial in flight
 	incoming  chan struct{} // a place for each session opened by others
 	running   context.Context
@@ -53,6 +56,7 @@ func newPeers(c *Client) *peers {
 		byAddr:    make(map[netip.AddrPort]*peer.Conn),
 		dialing:   make(map[netip.AddrPort]map[torrentfmt.ID]bool),
 		unreached: make(map[netip.AddrPort]time.Time),
+		entered:   make(chan struct{}),
 		slots:     make(chan struct{}, maxDials),
 		incoming:  make(chan struct{}, maxSessions),
 	}
@@ -156,24 +160,24 @@ func (p *peers) join(conn *peer.Conn, id torrentfmt.ID) {
 func (p *peers) dial(addr netip.AddrPort) {
 	conn, err := p.greet(addr)
 	p.mu.Lock()
-	ids := p.dialing[addr]
+	ids := slices.Collect(maps.Keys(p.dialing[addr]))
 	delete(p.dialing, addr)
-	if err != nil {
+	delete(p.unreached, addr)
+	if err != nil && !peer.Replaced(err) {
 		if len(p.unreached) >= maxUnreached {
 			clear(p.unreached)
 		}
 		p.unreached[addr] = time.Now()
-	} else {
-		delete(p.unreached, addr)
 	}
 	p.mu.Unlock()
-	if err != nil {
-		if p.running.Err() == nil {
-			p.c.log.Debug("peer not reached", "peer", addr.String(), "error", err)
-		}
-		return
+	switch {
+	case err == nil:
+		p.keep(conn, ids)
+	case peer.Replaced(err):
+		p.moveTo(addr, ids)
+	case p.running.Err() == nil:
+		p.c.log.Debug("peer not reached", "peer", addr.String(), "error", err)
 	}
-	p.keep(conn, ids)
 }
 
 func (p *peers) greet(addr netip.AddrPort) (*peer.Conn, error) {
@@ -199,27 +203,51 @@ func (p *peers) greet(addr netip.AddrPort) (*peer.Conn, error) {
 
 // keep runs a session until it ends, unless the pair has a better one. ids are
 // the torrents that it was dialled for.
-func (p *peers) keep(conn *peer.Conn, ids map[torrentfmt.ID]bool) {
-	stays, old := p.enter(conn)
-	if old != nil && old == stays {
-		conn.Close(wire.Error_ERROR_DUPLICATE)
-	} else if old != nil {
-		for _, id := range old.Torrents() {
-			p.rejoin(stays, id)
-		}
-		old.Close(wire.Error_ERROR_DUPLICATE)
+func (p *peers) keep(conn *peer.Conn, ids []torrentfmt.ID) {
+	if old := p.enter(conn); old != nil {
+		old.Close(wire.Error_ERROR_DUPLICATE) // which may be conn itself
 	}
-	for id := range ids {
-		p.rejoin(stays, id)
-	}
-	if stays != conn {
-		conn.Run(p.running) // returns at once: it waits for the session's end
-		return
+	for _, id := range ids {
+		p.join(conn, id)
 	}
 	watch, cancel := context.WithCancel(p.running)
 	p.c.wg.Go(func() { p.closeIdle(watch, conn) })
 	conn.Run(p.running)
 	cancel()
+	p.leave(conn)
+	if peer.Replaced(conn.Err()) {
+		p.moveTo(conn.Addr, conn.Wanted())
+	}
+}
+
+// moveTo joins, over the session that stays, the torrents for which one that
+// was replaced was wanted. The one that stays may not have entered here yet.
+// When none comes, the next word of a tracker leads to another dial.
+func (p *peers) moveTo(addr netip.AddrPort, ids []torrentfmt.ID) {
+	timer := time.NewTimer(dialTimeout)
+	defer timer.Stop()
+	for {
+		p.mu.Lock()
+		conn, entered := p.byAddr[addr], p.entered
+		p.mu.Unlock()
+		if conn != nil {
+			for _, id := range ids {
+				p.join(conn, id)
+			}
+			return
+		}
+		select {
+		case <-entered:
+		case <-timer.C:
+			return
+		case <-p.running.Done():
+			return
+		}
+	}
+}
+
+// leave forgets a session that has ended.
+func (p *peers) leave(conn *peer.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.byID[conn.ID] == conn {
@@ -230,26 +258,23 @@ func (p *peers) keep(conn *peer.Conn, ids map[torrentfmt.ID]bool) {
 	}
 }
 
-func (p *peers) rejoin(conn *peer.Conn, id torrentfmt.ID) {
+// enter decides which of two sessions with one peer stays, and returns the
+// other. A second one in the same direction means that the peer, or the way to
+// it, has gone and come back; from another host it may be somebody who has
+// taken the ID, and does not count.
+func (p *peers) enter(conn *peer.Conn) (loser *peer.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.join(conn, id)
-}
-
-// enter decides which session with this peer stays. A second one in the same
-// direction means that the peer, or the way to it, has gone and come back; from
-// another host it may be somebody who has taken the ID, and does not count.
-func (p *peers) enter(conn *peer.Conn) (stays, old *peer.Conn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	old = p.byID[conn.ID]
+	old := p.byID[conn.ID]
 	if old != nil {
 		if old.Dialed() != conn.Dialed() && old.Keeps() || old.Addr.Addr() != conn.Addr.Addr() {
-			return old, old
+			return conn
 		}
 	}
 	p.byID[conn.ID], p.byAddr[conn.Addr] = conn, conn
-	return conn, old
+	close(p.entered)
+	p.entered = make(chan struct{})
+	return old
 }
 
 // closeIdle ends a session that has had nothing to do for idleTimeout.

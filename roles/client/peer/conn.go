@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,9 +87,11 @@ type Conn struct {
 
 	mu    sync.Mutex
 	links map[torrentfmt.ID]*Link
-	used  time.Time // when a link or a piece was last alive
-	ended bool
-	wg    sync.WaitGroup
+	// wanted are torrents that this side has asked about.
+	wanted map[torrentfmt.ID]bool
+	used   time.Time // when a link or a piece was last alive
+	ended  bool
+	wg     sync.WaitGroup
 }
 
 // Dial greets over a session that this side dialled.
@@ -131,15 +135,16 @@ func greeted(ctx context.Context, sess transport.Session, st transport.Stream, s
 	}
 	c := &Conn{
 		sess: sess, self: self, dialed: dialed, host: host,
-		ID:    ID(h.GetNodeId()),
-		links: make(map[torrentfmt.ID]*Link),
-		used:  time.Now(),
+		ID:     ID(h.GetNodeId()),
+		links:  make(map[torrentfmt.ID]*Link),
+		wanted: make(map[torrentfmt.ID]bool),
+		used:   time.Now(),
 	}
 	if c.Addr, err = listenAddr(h.GetListenAddr(), sess); err != nil {
 		return nil, err
 	}
 	if c.ID == self.ID {
-		return nil, wire.Errorf(wire.Error_ERROR_DUPLICATE, "this is the node itself")
+		return nil, wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "this is the node itself")
 	}
 	if !dialed {
 		if err := say(st, self.hello()); err != nil {
@@ -194,11 +199,24 @@ func (c *Conn) Dialed() bool { return c.dialed }
 func (c *Conn) Torrents() []torrentfmt.ID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ids := make([]torrentfmt.ID, 0, len(c.links))
-	for id := range c.links {
-		ids = append(ids, id)
-	}
-	return ids
+	return slices.Collect(maps.Keys(c.links))
+}
+
+// Wanted lists the torrents for which this side has called Join.
+func (c *Conn) Wanted() []torrentfmt.ID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.wanted))
+}
+
+// Err is nil until the session has ended, then why.
+func (c *Conn) Err() error { return c.sess.Err() }
+
+// Replaced reports whether err is the end of a session in favour of another one
+// between the same pair.
+func Replaced(err error) bool {
+	var ended *transport.SessionError
+	return errors.As(err, &ended) && ended.Code == transport.Code(wire.Error_ERROR_DUPLICATE)
 }
 
 // Source names the peer and the way to it, for people: "tcp 127.0.0.1:7001".

@@ -75,6 +75,9 @@ func (c *Conn) Join(id torrentfmt.ID, local Local) error {
 	l := c.newLink(id, local, true)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(c.wanted) < maxLinks || c.wanted[id] {
+		c.wanted[id] = true
+	}
 	switch {
 	case c.ended:
 		return c.sess.Err()
