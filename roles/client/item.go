@@ -36,7 +36,7 @@ type item struct {
 }
 
 func newItem(c *Client, e library.Entry) *item {
-	return &item{c: c, entry: e, name: filepath.Base(e.Path), note: "waits to be checked"}
+	return &item{c: c, entry: e, name: filepath.Base(e.Path), size: e.Size, note: "waits to be checked"}
 }
 
 // load brings back an item that the library knew at start.
@@ -153,7 +153,11 @@ func (it *item) status() torrent.Status {
 	if it.run != nil {
 		return it.run.Status()
 	}
-	return torrent.Status{Whole: it.entry.Whole}
+	st := torrent.Status{Whole: it.entry.Whole, Done: it.entry.Size}
+	if !st.Whole {
+		st.Done = 0 // what is there is told once it has been checked
+	}
+	return st
 }
 
 // download is the item's line in `show downloads`. c.mu is held.

@@ -88,7 +88,7 @@ func (l *listener) Accept(ctx context.Context) (transport.Session, error) {
 		return nil, ctx.Err()
 	case errors.Is(err, net.ErrClosed):
 		// The socket failed. It must not look like an orderly Close.
-		return nil, fmt.Errorf("accept on %s: %v", l.Addr(), err)
+		return nil, fmt.Errorf("accept on %s: %v", l.Addr(), err) //nolint:errorlint // see above
 	case err != nil:
 		return nil, fmt.Errorf("accept on %s: %w", l.Addr(), err)
 	}

@@ -258,6 +258,37 @@ func TestWhenItsTrackerDiesTheClientIsListedAtTheOther(t *testing.T) {
 	})
 }
 
+// silent is a way to trackers on which one address never answers.
+type silent struct {
+	Dialer
+	addr string
+}
+
+func (d silent) Dial(ctx context.Context, addr string) (transport.Session, error) {
+	if addr == d.addr {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return d.Dialer.Dial(ctx, addr)
+}
+
+func TestATrackerThatIsSilentDelaysNothingForLong(t *testing.T) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
+		g.o.Dialer = silent{g.o.Dialer, addrA}
+		b := startTracker(t, tr, addrB, nil)
+		began := time.Now()
+		g.run()
+		g.Put(id, content, true, false)
+		if err := g.Announced(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, b, "leave", "announce whole")
+		if d := time.Since(began); d > headStart {
+			t.Errorf("announced after %s, want %s", d, headStart)
+		}
+	})
+}
+
 func TestWithBothTrackersDownItIsAnnouncedOnceOneComes(t *testing.T) {
 	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
 		g.run()

@@ -32,6 +32,9 @@ const (
 	retryMax = 15 * time.Second
 	// refusedPause is how long an announcement that a tracker refused rests.
 	refusedPause = 30 * time.Second
+	// headStart is how much earlier one tracker is tried than the next. A
+	// tracker that is up answers within a round trip or a few.
+	headStart = 500 * time.Millisecond
 	// parallel is how many requests a group has in flight.
 	parallel = 32
 )
@@ -257,17 +260,54 @@ func (g *Group) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// connect tries each tracker once, the one that was used last at the end: it
-// is the one that has just failed.
+// connect tries each tracker, the one that was used last at the end: it is the
+// one that has just failed. The next is tried headStart later, or at once when
+// one has failed; the first that answers is taken.
 func (g *Group) connect(ctx context.Context) (*Conn, error) {
+	type attempt struct {
+		addr string
+		conn *Conn
+		err  error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	order := g.trackers()
+	ended := make(chan attempt, len(order))
+	var best *Conn
 	var errs []error
-	for _, addr := range g.trackers() {
-		conn, err := Dial(ctx, g.o.Dialer, addr, g.o.Self)
-		if err == nil {
-			g.o.Log.Info("tracker connected", "tracker", addr, "transport", conn.sess.Scheme())
-			return conn, nil
+	started := 0
+	for done := 0; done < len(order); {
+		var next <-chan time.Time
+		if started < len(order) && best == nil {
+			addr := order[started]
+			started++
+			go func() {
+				conn, err := Dial(ctx, g.o.Dialer, addr, g.o.Self)
+				ended <- attempt{addr, conn, err}
+			}()
+			next = time.After(headStart)
 		}
-		errs = append(errs, err)
+		if best != nil && done == started {
+			break
+		}
+		select {
+		case a := <-ended:
+			done++
+			switch {
+			case a.err != nil:
+				errs = append(errs, a.err)
+			case best == nil:
+				best = a.conn
+				g.o.Log.Info("tracker connected", "tracker", a.addr, "transport", a.conn.sess.Scheme())
+				cancel()
+			default:
+				a.conn.Close()
+			}
+		case <-next:
+		}
+	}
+	cancel()
+	if best != nil {
+		return best, nil
 	}
 	return nil, errors.Join(errs...)
 }
