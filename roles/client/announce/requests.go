@@ -175,3 +175,15 @@ func (g *Group) keepLease(reply *wire.Reply) {
 		}
 	}
 }
+
+// digest adds one torrent to the digest of a renewal.
+func digest(sum *[sha1.Size]byte, id torrentfmt.ID, whole bool) {
+	var b [sha1.Size + 1]byte
+	copy(b[:], id[:])
+	if whole {
+		b[sha1.Size] = 1
+	}
+	for i, x := range sha1.Sum(b[:]) {
+		sum[i] ^= x
+	}
+}

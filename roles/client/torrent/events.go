@@ -1,0 +1,147 @@
+package torrent
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/bits-and-blooms/bitset"
+
+	"github.com/mtor-dev/mtor/roles/client/peer"
+)
+
+// event is something that happened; apply changes the state.
+type event interface{ apply(s *swarm) }
+
+type joined struct {
+	link   *peer.Link
+	theirs *bitset.BitSet
+	answer chan error
+}
+
+type gained struct {
+	link   *peer.Link
+	pieces []uint32
+}
+
+type withdrawn struct {
+	link   *peer.Link
+	pieces []uint32
+}
+
+type gone struct{ link *peer.Link }
+
+// arrived ends a fetch: the piece is verified and written, or err says why not.
+type arrived struct {
+	link  *peer.Link
+	piece int
+	err   error
+}
+
+// finished ends the making durable of a whole file.
+type finished struct{ err error }
+
+func (e joined) apply(s *swarm) {
+	switch {
+	case s.banned[e.link.Conn().ID]:
+		e.answer <- errBanned
+		return
+	case len(s.sources) >= maxSources:
+		e.answer <- errFull
+		return
+	}
+	s.handles++
+	src := &source{
+		link: e.link, handle: s.handles, asked: make(map[int]context.CancelFunc),
+		has: e.theirs, window: firstWindow,
+	}
+	src.settle(s.Pieces())
+	s.sources[e.link] = src
+	s.picker.Join(src.handle, e.theirs)
+	e.answer <- nil
+	s.update(func(st *Status) { st.Peers = len(s.sources) })
+	if !s.part(src) {
+		s.askOf(src)
+	}
+}
+
+func (e gained) apply(s *swarm) {
+	src := s.sources[e.link]
+	if src == nil {
+		return
+	}
+	for _, p := range e.pieces {
+		if src.has != nil {
+			src.has.Set(uint(p))
+		}
+		s.picker.Have(src.handle, int(p))
+	}
+	src.settle(s.Pieces())
+	if !s.part(src) {
+		s.askOf(src)
+	}
+}
+
+func (e withdrawn) apply(s *swarm) {
+	if src := s.sources[e.link]; src != nil {
+		for _, p := range e.pieces {
+			s.withdraw(src, int(p))
+		}
+	}
+}
+
+func (e gone) apply(s *swarm) {
+	src := s.sources[e.link]
+	if src == nil {
+		return
+	}
+	delete(s.sources, e.link)
+	s.picker.Leave(src.handle)
+	for _, cancel := range src.asked {
+		cancel()
+	}
+	s.update(func(st *Status) { st.Peers = len(s.sources) })
+	if !s.whole && !s.ending && !s.failed {
+		s.o.Lonely()
+		s.ask()
+	}
+}
+
+func (e arrived) apply(s *swarm) {
+	s.inflight--
+	src := s.sources[e.link]
+	if src != nil {
+		delete(src.asked, e.piece)
+	}
+	switch {
+	case e.err == nil:
+		s.gotPiece(e, src)
+	case src != nil:
+		s.missedPiece(e, src)
+	}
+	s.complete()
+	switch {
+	case s.picker.Endgame():
+		s.ask() // peers that had nothing more to give may double what is on its way
+	case src != nil:
+		s.askOf(src)
+	}
+}
+
+func (e finished) apply(s *swarm) {
+	s.ending = false
+	if e.err != nil {
+		s.fail(e.err)
+		return
+	}
+	s.whole = true
+	s.update(func(st *Status) { st.Whole = true })
+	s.o.Log.Info("download complete",
+		slog.Int64("bytes", s.fetched),
+		slog.Float64("seconds", time.Since(s.began).Seconds()),
+		slog.String("from", s.from()))
+	s.o.Whole()
+	for _, src := range s.sources {
+		s.part(src)
+	}
+}
