@@ -53,9 +53,8 @@ func (e joined) apply(s *swarm) {
 	s.handles++
 	src := &source{
 		link: e.link, handle: s.handles, asked: make(map[int]context.CancelFunc),
-		has: e.theirs, window: firstWindow,
+		has: e.theirs, lacks: s.Pieces() - int(e.theirs.Count()), window: firstWindow,
 	}
-	src.settle(s.Pieces())
 	s.sources[e.link] = src
 	s.picker.Join(src.handle, e.theirs)
 	e.answer <- nil
@@ -71,12 +70,8 @@ func (e gained) apply(s *swarm) {
 		return
 	}
 	for _, p := range e.pieces {
-		if src.has != nil {
-			src.has.Set(uint(p))
-		}
-		s.picker.Have(src.handle, int(p))
+		s.gain(src, int(p))
 	}
-	src.settle(s.Pieces())
 	if !s.part(src) {
 		s.askOf(src)
 	}

@@ -63,31 +63,35 @@ type source struct {
 	link     *peer.Link
 	handle   picker.Peer
 	asked    map[int]context.CancelFunc
-	has      *bitset.BitSet // its pieces; nil: all of them
+	has      *bitset.BitSet // its pieces
+	lacks    int            // how many it does not have
 	window   int
 	received int64 // bytes since the last tick
 	rate     float64
 	restTill time.Time
 }
 
-func (s *swarm) withdraw(src *source, piece int) {
-	if src.has == nil {
-		src.has = bitset.New(uint(s.Pieces())).FlipRange(0, uint(s.Pieces()))
+// gain and withdraw keep the count of what a peer lacks, so that no news costs
+// a walk through all pieces.
+func (s *swarm) gain(src *source, piece int) {
+	if !src.has.Test(uint(piece)) {
+		src.has.Set(uint(piece))
+		src.lacks--
+		s.picker.Have(src.handle, piece)
 	}
-	src.has.Clear(uint(piece))
-	s.picker.Withdraw(src.handle, piece)
 }
 
-// settle lets go of the set of a peer that has everything.
-func (src *source) settle(pieces int) {
-	if src.has != nil && src.has.Count() == uint(pieces) {
-		src.has = nil
+func (s *swarm) withdraw(src *source, piece int) {
+	if src.has.Test(uint(piece)) {
+		src.has.Clear(uint(piece))
+		src.lacks++
+		s.picker.Withdraw(src.handle, piece)
 	}
 }
 
 // part ends the link between two sides that both have everything.
 func (s *swarm) part(src *source) bool {
-	if !s.whole || src.has != nil {
+	if !s.whole || src.lacks > 0 {
 		return false
 	}
 	src.link.Bye()
