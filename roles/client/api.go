@@ -14,6 +14,7 @@ import (
 	"github.com/mtor-dev/mtor/roles/client/control"
 	"github.com/mtor-dev/mtor/roles/client/library"
 	"github.com/mtor-dev/mtor/roles/client/storage"
+	"github.com/mtor-dev/mtor/roles/client/torrent"
 	"github.com/mtor-dev/mtor/torrentfmt"
 )
 
@@ -38,7 +39,7 @@ func (c *Client) Share(ctx context.Context, path, mtorrent string, progress func
 	}
 	id := t.ID()
 	if known := c.known(mtorrent, id); known != nil {
-		return c.shareAgain(known, path, id)
+		return c.shareAgain(known, t, id, path, mtorrent)
 	}
 	reused, err := torrentfmt.WriteFile(mtorrent, t)
 	if err != nil {
@@ -71,13 +72,19 @@ func (c *Client) Share(ctx context.Context, path, mtorrent string, progress func
 	return d, nil
 }
 
-// shareAgain answers for a file that the library knows.
-func (c *Client) shareAgain(it *item, path string, id torrentfmt.ID) (control.Download, error) {
+// shareAgain answers for a file that the library knows: it is shared already,
+// unless something about it is not what it was.
+func (c *Client) shareAgain(it *item, t *torrentfmt.Torrent, id torrentfmt.ID, path, mtorrent string) (control.Download, error) {
 	d := c.describe(it)
-	if it.entry.ID == id && d.Path == path && (d.State == control.Seeding || d.State == control.Downloading) {
-		return d, nil
+	running := d.State == control.Seeding || d.State == control.Downloading
+	if it.entry.ID != id || d.Path != path || d.Mtorrent != mtorrent || !running {
+		return d, fmt.Errorf("share: %s is in the library as %s (%s): use that, or remove it first", d.Path, d.Mtorrent, d.State)
 	}
-	return d, fmt.Errorf("share: %s is in the library as %s (%s): remove that first", d.Path, d.Mtorrent, d.State)
+	// Its .mtorrent may have been deleted meanwhile.
+	if _, err := torrentfmt.WriteFile(mtorrent, t); err != nil {
+		return d, fmt.Errorf("share: %w", err)
+	}
+	return d, nil
 }
 
 // Get implements control.API.
@@ -97,7 +104,7 @@ func (c *Client) Get(ctx context.Context, mtorrent, dest string) (control.Downlo
 	}
 	id := t.ID()
 	if known := c.known(mtorrent, id); known != nil {
-		return c.getAgain(ctx, known, path, id)
+		return c.getAgain(ctx, known, t, id, path)
 	}
 	file, adopted, err := storage.Create(ctx, t, path, nil)
 	if err != nil {
@@ -123,7 +130,7 @@ func (c *Client) Get(ctx context.Context, mtorrent, dest string) (control.Downlo
 
 // getAgain answers for a torrent that the library knows: one that has failed
 // or was missing is tried again, onto the same path.
-func (c *Client) getAgain(ctx context.Context, it *item, path string, id torrentfmt.ID) (control.Download, error) {
+func (c *Client) getAgain(ctx context.Context, it *item, t *torrentfmt.Torrent, id torrentfmt.ID, path string) (control.Download, error) {
 	d := c.describe(it)
 	if it.entry.ID != id || d.Path != path {
 		return d, fmt.Errorf("get: it is in the library as %s, at %s (%s): remove that first", d.Mtorrent, d.Path, d.State)
@@ -131,10 +138,21 @@ func (c *Client) getAgain(ctx context.Context, it *item, path string, id torrent
 	if d.State == control.Downloading || d.State == control.Seeding {
 		return d, nil
 	}
-	if err := c.drop(ctx, it); err != nil {
+	it.end() // it may still hold the lock of its .part
+	file, _, err := storage.Create(ctx, t, path, nil)
+	if err != nil {
+		it.lose(err)
 		return d, fmt.Errorf("get: %w", err)
 	}
-	return c.Get(ctx, d.Mtorrent, d.Path)
+	c.mu.Lock()
+	if !c.hasLocked(it) || c.ctx.Err() != nil {
+		c.mu.Unlock()
+		return d, errors.Join(errors.New("get: it was removed meanwhile, or the client quits"), file.Close())
+	}
+	c.start(it, t, file)
+	c.mu.Unlock()
+	it.save()
+	return c.describe(it), nil
 }
 
 // Downloads implements control.API.
@@ -180,11 +198,10 @@ func (c *Client) drop(ctx context.Context, it *item) error {
 	}
 	c.mu.Unlock()
 	defer c.notify()
-	if it.run == nil {
-		return nil
+	if it.group == nil {
+		return nil // it was never announced
 	}
-	it.stop()
-	it.over.Wait()
+	it.end()
 	if err := it.group.Remove(ctx, it.entry.ID); err != nil {
 		c.log.Warn("not taken off the tracker yet, will be later", "name", it.name, "error", err)
 	}
@@ -200,7 +217,7 @@ func (c *Client) Wait(ctx context.Context, timeout time.Duration) ([]control.Dow
 		expired = timer.C
 	}
 	watched := make(map[*item]bool)
-	for {
+	for over := false; ; {
 		c.mu.Lock()
 		var list []control.Download
 		running := false
@@ -211,6 +228,8 @@ func (c *Client) Wait(ctx context.Context, timeout time.Duration) ([]control.Dow
 				running, watched[it] = true, true
 			case control.Failed:
 				watched[it] = true
+			case control.Missing:
+				watched[it] = watched[it] || !it.entry.Whole
 			}
 			if watched[it] {
 				list = append(list, d)
@@ -218,13 +237,16 @@ func (c *Client) Wait(ctx context.Context, timeout time.Duration) ([]control.Dow
 		}
 		changed := c.changed
 		c.mu.Unlock()
-		if !running {
+		switch {
+		case !running:
 			return list, nil
+		case over:
+			return list, control.ErrUnfinished
 		}
 		select {
 		case <-changed:
 		case <-expired:
-			return list, control.ErrUnfinished
+			over = true // with the list as it is by now
 		case <-ctx.Done():
 			return list, ctx.Err()
 		case <-c.ctx.Done():
@@ -268,11 +290,14 @@ func (c *Client) knownLocked(mtorrent string, id torrentfmt.ID) *item {
 	return nil
 }
 
-// byTorrent finds a running item.
-func (c *Client) byTorrent(id torrentfmt.ID) *item {
+// byTorrent finds a running torrent.
+func (c *Client) byTorrent(id torrentfmt.ID) *torrent.Torrent {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.running[id]
+	if it := c.running[id]; it != nil {
+		return it.run
+	}
+	return nil
 }
 
 // find looks an item up by the path of its .mtorrent, or by the last component

@@ -5,6 +5,7 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -98,7 +99,7 @@ func New(ctx context.Context, o Options) (*Client, error) {
 		return nil, errors.Join(err, c.closeListeners(), lib.Close())
 	}
 	c.addr = netip.AddrPortFrom(c.addr.Addr().Unmap(), c.addr.Port())
-	c.self = peer.Self{ID: lib.NodeID(), Addr: c.addr, Agent: agent}
+	c.self = peer.Self{ID: newID(), Addr: c.addr, Agent: agent}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.peers = newPeers(c)
 	for _, e := range entries {
@@ -106,6 +107,13 @@ func New(ctx context.Context, o Options) (*Client, error) {
 	}
 	c.former = slices.Clone(c.items)
 	return c, nil
+}
+
+// newID tells this process from others. It is not kept: a client that was
+// copied with its state folder is another node.
+func newID() (id peer.ID) {
+	_, _ = rand.Read(id[:]) // never fails
+	return id
 }
 
 // Addr is the bound address.
@@ -216,10 +224,8 @@ func (c *Client) hello() *wire.Hello {
 
 // Local finds a running torrent; it implements peer.Host.
 func (c *Client) Local(id torrentfmt.ID) (peer.Local, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if it := c.running[id]; it != nil {
-		return it.run, true
+	if run := c.byTorrent(id); run != nil {
+		return run, true
 	}
 	return nil, false
 }

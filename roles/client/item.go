@@ -28,7 +28,7 @@ type item struct {
 	// missing: its file or .mtorrent is gone or changed.
 	missing bool
 
-	run   *torrent.Torrent // nil until started
+	run   *torrent.Torrent // nil unless its file is open
 	group *announce.Group
 	file  *storage.File
 	stop  context.CancelFunc
@@ -65,7 +65,7 @@ func (it *item) load() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.hasLocked(it) {
+	if !c.hasLocked(it) || c.ctx.Err() != nil { // nothing may start behind leave
 		_ = file.Close()
 		return
 	}
@@ -88,7 +88,7 @@ func (it *item) lose(err error) {
 	}
 	it.c.log.Warn("torrent not announced", "mtorrent", it.entry.Mtorrent, "path", it.entry.Path, "error", err)
 	it.c.mu.Lock()
-	it.missing, it.note = true, err.Error()
+	it.missing, it.run, it.note = true, nil, err.Error()
 	it.c.mu.Unlock()
 	it.c.notify()
 }
@@ -110,19 +110,34 @@ func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
 		Log:     c.log.With("name", t.Name),
 	})
 	c.running[id] = it
+	run := it.run
 	ctx, stop := context.WithCancel(c.ctx)
 	it.stop = stop
 	it.over.Add(1)
 	c.wg.Go(func() {
 		defer it.over.Done()
 		defer stop()
-		it.run.Run(ctx)
+		run.Run(ctx)
 		it.save()
 		if err := file.Close(); err != nil {
 			c.log.Error("file not closed", "name", t.Name, "error", err)
 		}
 	})
 	it.group.Put(id, t, file.Whole(), !file.Whole())
+}
+
+// end stops a running torrent and waits until its file is closed.
+func (it *item) end() {
+	it.c.mu.Lock()
+	stop := it.stop
+	if it.c.running[it.entry.ID] == it {
+		delete(it.c.running, it.entry.ID)
+	}
+	it.c.mu.Unlock()
+	if stop != nil {
+		stop()
+		it.over.Wait()
+	}
 }
 
 // save records how far the item is, so that a restart can believe its file.
@@ -179,7 +194,11 @@ func (it *item) download() control.Download {
 	if d.Note == "" && it.group != nil && !it.group.Reachable() {
 		d.Note = "no tracker can be reached"
 	}
-	if d.Note == "" && d.State == control.Downloading && d.Peers == 0 {
+	switch {
+	case d.Note != "" || d.State != control.Downloading:
+	case d.Done == d.Size:
+		d.Note = "being made durable"
+	case d.Peers == 0:
 		d.Note = "waits for peers"
 	}
 	return d

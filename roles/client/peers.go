@@ -19,6 +19,8 @@ import (
 const (
 	// maxSessions bounds the sessions that others may open with this client.
 	maxSessions = 500
+	// maxSessionsPerIP keeps one address from taking all of them.
+	maxSessionsPerIP = 64
 	// maxDials bounds the dials in flight.
 	maxDials = 16
 	// maxDialed is how many peers a download dials; more may dial it.
@@ -42,9 +44,10 @@ type peers struct {
 	byAddr    map[netip.AddrPort]*peer.Conn
 	dialing   map[netip.AddrPort]map[torrentfmt.ID]bool // what for
 	unreached map[netip.AddrPort]time.Time
-	entered   chan struct{} // closed, and replaced, when a session is entered
-	slots     chan struct{} // a place for each dial in flight
-	incoming  chan struct{} // a place for each session opened by others
+	entered   chan struct{}      // closed, and replaced, when a session is entered
+	slots     chan struct{}      // a place for each dial in flight
+	incoming  map[netip.Addr]int // sessions opened by others, by where from
+	accepted  int                // the same, in all
 	running   context.Context
 	stop      context.CancelFunc
 }
@@ -58,7 +61,7 @@ func newPeers(c *Client) *peers {
 		unreached: make(map[netip.AddrPort]time.Time),
 		entered:   make(chan struct{}),
 		slots:     make(chan struct{}, maxDials),
-		incoming:  make(chan struct{}, maxSessions),
+		incoming:  make(map[netip.Addr]int),
 	}
 	p.running, p.stop = context.WithCancel(context.Background())
 	return p
@@ -77,22 +80,45 @@ func (p *peers) accept(l transport.Listener) {
 			}
 			return
 		}
-		select {
-		case p.incoming <- struct{}{}:
-		default:
-			_ = sess.Abort(transport.Code(wire.Error_ERROR_TOO_MANY))
-			continue
-		}
 		p.c.wg.Go(func() {
-			defer func() { <-p.incoming }()
+			release, ok := p.admit(sess)
+			if !ok {
+				_ = sess.Abort(transport.Code(wire.Error_ERROR_TOO_MANY))
+				return
+			}
+			defer release()
 			conn, err := peer.Accept(p.running, sess, p.c.self, p.c)
 			if err != nil {
 				p.refuse(sess, err)
 				return
 			}
-			p.keep(conn, nil)
+			p.keep(conn, conn.Addr, nil)
 		})
 	}
+}
+
+// admit counts a session that was opened by another, if there is room for it.
+func (p *peers) admit(sess transport.Session) (release func(), ok bool) {
+	source, err := netip.ParseAddrPort(sess.RemoteAddr().String())
+	if err != nil {
+		return nil, false
+	}
+	ip := source.Addr().Unmap()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.accepted >= maxSessions || p.incoming[ip] >= maxSessionsPerIP {
+		return nil, false
+	}
+	p.accepted++
+	p.incoming[ip]++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.accepted--
+		if p.incoming[ip]--; p.incoming[ip] == 0 {
+			delete(p.incoming, ip)
+		}
+	}, true
 }
 
 // refuse ends a session whose hello was not to be had.
@@ -109,11 +135,11 @@ func (p *peers) refuse(sess transport.Session, err error) {
 // found joins the peers that a tracker has named for a torrent, over the
 // session that there is or over a new one.
 func (p *peers) found(id torrentfmt.ID, seeders []wire.Seeder) {
-	it := p.c.byTorrent(id)
-	if it == nil {
+	run := p.c.byTorrent(id)
+	if run == nil {
 		return
 	}
-	room := maxDialed - it.status().Peers
+	room := maxDialed - run.Status().Peers
 	for _, s := range seeders {
 		if room <= 0 {
 			return
@@ -172,7 +198,7 @@ func (p *peers) dial(addr netip.AddrPort) {
 	p.mu.Unlock()
 	switch {
 	case err == nil:
-		p.keep(conn, ids)
+		p.keep(conn, addr, ids)
 	case peer.Replaced(err):
 		p.moveTo(addr, ids)
 	case p.running.Err() == nil:
@@ -202,9 +228,10 @@ func (p *peers) greet(addr netip.AddrPort) (*peer.Conn, error) {
 }
 
 // keep runs a session until it ends, unless the pair has a better one. ids are
-// the torrents that it was dialled for.
-func (p *peers) keep(conn *peer.Conn, ids []torrentfmt.ID) {
-	if old := p.enter(conn); old != nil {
+// the torrents that it was dialled for, at addr: which is not the peer's own word
+// for where it is when something between the two forwards.
+func (p *peers) keep(conn *peer.Conn, addr netip.AddrPort, ids []torrentfmt.ID) {
+	if old := p.enter(conn, addr); old != nil {
 		old.Close(wire.Error_ERROR_DUPLICATE) // which may be conn itself
 	}
 	for _, id := range ids {
@@ -214,9 +241,9 @@ func (p *peers) keep(conn *peer.Conn, ids []torrentfmt.ID) {
 	p.c.wg.Go(func() { p.closeIdle(watch, conn) })
 	conn.Run(p.running)
 	cancel()
-	p.leave(conn)
+	p.leave(conn, addr)
 	if peer.Replaced(conn.Err()) {
-		p.moveTo(conn.Addr, conn.Wanted())
+		p.moveTo(addr, conn.Wanted())
 	}
 }
 
@@ -247,14 +274,16 @@ func (p *peers) moveTo(addr netip.AddrPort, ids []torrentfmt.ID) {
 }
 
 // leave forgets a session that has ended.
-func (p *peers) leave(conn *peer.Conn) {
+func (p *peers) leave(conn *peer.Conn, addr netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.byID[conn.ID] == conn {
 		delete(p.byID, conn.ID)
 	}
-	if p.byAddr[conn.Addr] == conn {
-		delete(p.byAddr, conn.Addr)
+	for _, a := range []netip.AddrPort{addr, conn.Addr} {
+		if p.byAddr[a] == conn {
+			delete(p.byAddr, a)
+		}
 	}
 }
 
@@ -262,7 +291,7 @@ func (p *peers) leave(conn *peer.Conn) {
 // other. A second one in the same direction means that the peer, or the way to
 // it, has gone and come back; from another host it may be somebody who has
 // taken the ID, and does not count.
-func (p *peers) enter(conn *peer.Conn) (loser *peer.Conn) {
+func (p *peers) enter(conn *peer.Conn, addr netip.AddrPort) (loser *peer.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := p.byID[conn.ID]
@@ -271,7 +300,7 @@ func (p *peers) enter(conn *peer.Conn) (loser *peer.Conn) {
 			return conn
 		}
 	}
-	p.byID[conn.ID], p.byAddr[conn.Addr] = conn, conn
+	p.byID[conn.ID], p.byAddr[conn.Addr], p.byAddr[addr] = conn, conn, conn
 	close(p.entered)
 	p.entered = make(chan struct{})
 	return old

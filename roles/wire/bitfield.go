@@ -7,6 +7,9 @@ import (
 	"github.com/bits-and-blooms/bitset"
 )
 
+// BitfieldLimit bounds the Bitfield message of a torrent of n pieces, in bytes.
+func BitfieldLimit(n int) int64 { return int64(n)/8 + 32 }
+
 // PackBitfield encodes which of n pieces are had. A full set is sent as
 // "whole", which costs two bytes whatever n.
 func PackBitfield(have *bitset.BitSet, n int) *Bitfield {

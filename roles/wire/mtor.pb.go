@@ -161,7 +161,7 @@ type Hello struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Version uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // protocol version, now 1
 	Role    Role                   `protobuf:"varint,2,opt,name=role,proto3,enum=mtor.v1.Role" json:"role,omitempty"`
-	NodeId  []byte                 `protobuf:"bytes,3,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"` // 20 bytes, random at each node's first start
+	NodeId  []byte                 `protobuf:"bytes,3,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"` // 20 random bytes that tell this node from others
 	// Where others reach this node, "ip:port"; an unspecified IP stands for the
 	// session's source.
 	ListenAddr    string `protobuf:"bytes,4,opt,name=listen_addr,json=listenAddr,proto3" json:"listen_addr,omitempty"`
@@ -955,14 +955,13 @@ func (x *SeederSet) GetTotal() uint32 {
 }
 
 // Torrent opens the stream on which two peers speak of one torrent for as
-// long as both care. The opener's bitfield comes with it; the acceptor answers
-// with a TorrentReply, or aborts with ERROR_NOT_FOUND. Then PeerEvents flow
-// both ways. Of two such streams for one torrent, that of the session's
+// long as both care. The opener's Bitfield follows in the same flight; the
+// acceptor answers with its own, or aborts with ERROR_NOT_FOUND. Then PeerEvents
+// flow both ways. Of two such streams for one torrent, that of the session's
 // dialler stays.
 type Torrent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TorrentId     []byte                 `protobuf:"bytes,1,opt,name=torrent_id,json=torrentId,proto3" json:"torrent_id,omitempty"`
-	Bitfield      *Bitfield              `protobuf:"bytes,2,opt,name=bitfield,proto3" json:"bitfield,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1004,57 +1003,6 @@ func (x *Torrent) GetTorrentId() []byte {
 	return nil
 }
 
-func (x *Torrent) GetBitfield() *Bitfield {
-	if x != nil {
-		return x.Bitfield
-	}
-	return nil
-}
-
-type TorrentReply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Bitfield      *Bitfield              `protobuf:"bytes,1,opt,name=bitfield,proto3" json:"bitfield,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *TorrentReply) Reset() {
-	*x = TorrentReply{}
-	mi := &file_mtor_proto_msgTypes[12]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *TorrentReply) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*TorrentReply) ProtoMessage() {}
-
-func (x *TorrentReply) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[12]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use TorrentReply.ProtoReflect.Descriptor instead.
-func (*TorrentReply) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{12}
-}
-
-func (x *TorrentReply) GetBitfield() *Bitfield {
-	if x != nil {
-		return x.Bitfield
-	}
-	return nil
-}
-
 // Bitfield says which pieces a peer has: piece i is bit 7 - i%8 of byte i/8;
 // spare bits are zero (BEP 3). A whole peer leaves bits empty.
 type Bitfield struct {
@@ -1067,7 +1015,7 @@ type Bitfield struct {
 
 func (x *Bitfield) Reset() {
 	*x = Bitfield{}
-	mi := &file_mtor_proto_msgTypes[13]
+	mi := &file_mtor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1027,7 @@ func (x *Bitfield) String() string {
 func (*Bitfield) ProtoMessage() {}
 
 func (x *Bitfield) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[13]
+	mi := &file_mtor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1040,7 @@ func (x *Bitfield) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bitfield.ProtoReflect.Descriptor instead.
 func (*Bitfield) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{13}
+	return file_mtor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Bitfield) GetWhole() bool {
@@ -1123,7 +1071,7 @@ type PeerEvent struct {
 
 func (x *PeerEvent) Reset() {
 	*x = PeerEvent{}
-	mi := &file_mtor_proto_msgTypes[14]
+	mi := &file_mtor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1083,7 @@ func (x *PeerEvent) String() string {
 func (*PeerEvent) ProtoMessage() {}
 
 func (x *PeerEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[14]
+	mi := &file_mtor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1096,7 @@ func (x *PeerEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerEvent.ProtoReflect.Descriptor instead.
 func (*PeerEvent) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{14}
+	return file_mtor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PeerEvent) GetKind() isPeerEvent_Kind {
@@ -1217,7 +1165,7 @@ type Have struct {
 
 func (x *Have) Reset() {
 	*x = Have{}
-	mi := &file_mtor_proto_msgTypes[15]
+	mi := &file_mtor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1177,7 @@ func (x *Have) String() string {
 func (*Have) ProtoMessage() {}
 
 func (x *Have) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[15]
+	mi := &file_mtor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1190,7 @@ func (x *Have) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Have.ProtoReflect.Descriptor instead.
 func (*Have) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{15}
+	return file_mtor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Have) GetPieces() []uint32 {
@@ -1262,7 +1210,7 @@ type Withdraw struct {
 
 func (x *Withdraw) Reset() {
 	*x = Withdraw{}
-	mi := &file_mtor_proto_msgTypes[16]
+	mi := &file_mtor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +1222,7 @@ func (x *Withdraw) String() string {
 func (*Withdraw) ProtoMessage() {}
 
 func (x *Withdraw) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[16]
+	mi := &file_mtor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +1235,7 @@ func (x *Withdraw) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Withdraw.ProtoReflect.Descriptor instead.
 func (*Withdraw) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{16}
+	return file_mtor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Withdraw) GetPieces() []uint32 {
@@ -1306,7 +1254,7 @@ type Bye struct {
 
 func (x *Bye) Reset() {
 	*x = Bye{}
-	mi := &file_mtor_proto_msgTypes[17]
+	mi := &file_mtor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1266,7 @@ func (x *Bye) String() string {
 func (*Bye) ProtoMessage() {}
 
 func (x *Bye) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[17]
+	mi := &file_mtor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1279,7 @@ func (x *Bye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bye.ProtoReflect.Descriptor instead.
 func (*Bye) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{17}
+	return file_mtor_proto_rawDescGZIP(), []int{16}
 }
 
 // Piece asks for one piece. The answer is the raw bytes of the piece and the
@@ -1346,7 +1294,7 @@ type Piece struct {
 
 func (x *Piece) Reset() {
 	*x = Piece{}
-	mi := &file_mtor_proto_msgTypes[18]
+	mi := &file_mtor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1306,7 @@ func (x *Piece) String() string {
 func (*Piece) ProtoMessage() {}
 
 func (x *Piece) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[18]
+	mi := &file_mtor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1319,7 @@ func (x *Piece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Piece.ProtoReflect.Descriptor instead.
 func (*Piece) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{18}
+	return file_mtor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Piece) GetTorrentId() []byte {
@@ -1398,7 +1346,7 @@ type Pull struct {
 
 func (x *Pull) Reset() {
 	*x = Pull{}
-	mi := &file_mtor_proto_msgTypes[19]
+	mi := &file_mtor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1358,7 @@ func (x *Pull) String() string {
 func (*Pull) ProtoMessage() {}
 
 func (x *Pull) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[19]
+	mi := &file_mtor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1371,7 @@ func (x *Pull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pull.ProtoReflect.Descriptor instead.
 func (*Pull) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{19}
+	return file_mtor_proto_rawDescGZIP(), []int{18}
 }
 
 var File_mtor_proto protoreflect.FileDescriptor
@@ -1487,13 +1435,10 @@ const file_mtor_proto_rawDesc = "" +
 	"\tSeederSet\x12\x12\n" +
 	"\x04ipv4\x18\x01 \x01(\fR\x04ipv4\x12\x12\n" +
 	"\x04ipv6\x18\x02 \x01(\fR\x04ipv6\x12\x14\n" +
-	"\x05total\x18\x03 \x01(\rR\x05total\"W\n" +
+	"\x05total\x18\x03 \x01(\rR\x05total\"(\n" +
 	"\aTorrent\x12\x1d\n" +
 	"\n" +
-	"torrent_id\x18\x01 \x01(\fR\ttorrentId\x12-\n" +
-	"\bbitfield\x18\x02 \x01(\v2\x11.mtor.v1.BitfieldR\bbitfield\"=\n" +
-	"\fTorrentReply\x12-\n" +
-	"\bbitfield\x18\x01 \x01(\v2\x11.mtor.v1.BitfieldR\bbitfield\"4\n" +
+	"torrent_id\x18\x01 \x01(\fR\ttorrentId\"4\n" +
 	"\bBitfield\x12\x14\n" +
 	"\x05whole\x18\x01 \x01(\bR\x05whole\x12\x12\n" +
 	"\x04bits\x18\x02 \x01(\fR\x04bits\"\x8b\x01\n" +
@@ -1547,37 +1492,36 @@ func file_mtor_proto_rawDescGZIP() []byte {
 }
 
 var file_mtor_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_mtor_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_mtor_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_mtor_proto_goTypes = []any{
-	(Role)(0),            // 0: mtor.v1.Role
-	(Error)(0),           // 1: mtor.v1.Error
-	(*Hello)(nil),        // 2: mtor.v1.Hello
-	(*Open)(nil),         // 3: mtor.v1.Open
-	(*Requests)(nil),     // 4: mtor.v1.Requests
-	(*Request)(nil),      // 5: mtor.v1.Request
-	(*Announce)(nil),     // 6: mtor.v1.Announce
-	(*SeederList)(nil),   // 7: mtor.v1.SeederList
-	(*Remove)(nil),       // 8: mtor.v1.Remove
-	(*Leave)(nil),        // 9: mtor.v1.Leave
-	(*Renew)(nil),        // 10: mtor.v1.Renew
-	(*Reply)(nil),        // 11: mtor.v1.Reply
-	(*SeederSet)(nil),    // 12: mtor.v1.SeederSet
-	(*Torrent)(nil),      // 13: mtor.v1.Torrent
-	(*TorrentReply)(nil), // 14: mtor.v1.TorrentReply
-	(*Bitfield)(nil),     // 15: mtor.v1.Bitfield
-	(*PeerEvent)(nil),    // 16: mtor.v1.PeerEvent
-	(*Have)(nil),         // 17: mtor.v1.Have
-	(*Withdraw)(nil),     // 18: mtor.v1.Withdraw
-	(*Bye)(nil),          // 19: mtor.v1.Bye
-	(*Piece)(nil),        // 20: mtor.v1.Piece
-	(*Pull)(nil),         // 21: mtor.v1.Pull
+	(Role)(0),          // 0: mtor.v1.Role
+	(Error)(0),         // 1: mtor.v1.Error
+	(*Hello)(nil),      // 2: mtor.v1.Hello
+	(*Open)(nil),       // 3: mtor.v1.Open
+	(*Requests)(nil),   // 4: mtor.v1.Requests
+	(*Request)(nil),    // 5: mtor.v1.Request
+	(*Announce)(nil),   // 6: mtor.v1.Announce
+	(*SeederList)(nil), // 7: mtor.v1.SeederList
+	(*Remove)(nil),     // 8: mtor.v1.Remove
+	(*Leave)(nil),      // 9: mtor.v1.Leave
+	(*Renew)(nil),      // 10: mtor.v1.Renew
+	(*Reply)(nil),      // 11: mtor.v1.Reply
+	(*SeederSet)(nil),  // 12: mtor.v1.SeederSet
+	(*Torrent)(nil),    // 13: mtor.v1.Torrent
+	(*Bitfield)(nil),   // 14: mtor.v1.Bitfield
+	(*PeerEvent)(nil),  // 15: mtor.v1.PeerEvent
+	(*Have)(nil),       // 16: mtor.v1.Have
+	(*Withdraw)(nil),   // 17: mtor.v1.Withdraw
+	(*Bye)(nil),        // 18: mtor.v1.Bye
+	(*Piece)(nil),      // 19: mtor.v1.Piece
+	(*Pull)(nil),       // 20: mtor.v1.Pull
 }
 var file_mtor_proto_depIdxs = []int32{
 	0,  // 0: mtor.v1.Hello.role:type_name -> mtor.v1.Role
 	4,  // 1: mtor.v1.Open.requests:type_name -> mtor.v1.Requests
 	13, // 2: mtor.v1.Open.torrent:type_name -> mtor.v1.Torrent
-	20, // 3: mtor.v1.Open.piece:type_name -> mtor.v1.Piece
-	21, // 4: mtor.v1.Open.pull:type_name -> mtor.v1.Pull
+	19, // 3: mtor.v1.Open.piece:type_name -> mtor.v1.Piece
+	20, // 4: mtor.v1.Open.pull:type_name -> mtor.v1.Pull
 	6,  // 5: mtor.v1.Request.announce:type_name -> mtor.v1.Announce
 	7,  // 6: mtor.v1.Request.seeder_list:type_name -> mtor.v1.SeederList
 	8,  // 7: mtor.v1.Request.remove:type_name -> mtor.v1.Remove
@@ -1585,16 +1529,14 @@ var file_mtor_proto_depIdxs = []int32{
 	10, // 9: mtor.v1.Request.renew:type_name -> mtor.v1.Renew
 	1,  // 10: mtor.v1.Reply.error:type_name -> mtor.v1.Error
 	12, // 11: mtor.v1.Reply.seeders:type_name -> mtor.v1.SeederSet
-	15, // 12: mtor.v1.Torrent.bitfield:type_name -> mtor.v1.Bitfield
-	15, // 13: mtor.v1.TorrentReply.bitfield:type_name -> mtor.v1.Bitfield
-	17, // 14: mtor.v1.PeerEvent.have:type_name -> mtor.v1.Have
-	18, // 15: mtor.v1.PeerEvent.withdraw:type_name -> mtor.v1.Withdraw
-	19, // 16: mtor.v1.PeerEvent.bye:type_name -> mtor.v1.Bye
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	16, // 12: mtor.v1.PeerEvent.have:type_name -> mtor.v1.Have
+	17, // 13: mtor.v1.PeerEvent.withdraw:type_name -> mtor.v1.Withdraw
+	18, // 14: mtor.v1.PeerEvent.bye:type_name -> mtor.v1.Bye
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_mtor_proto_init() }
@@ -1615,7 +1557,7 @@ func file_mtor_proto_init() {
 		(*Request_Leave)(nil),
 		(*Request_Renew)(nil),
 	}
-	file_mtor_proto_msgTypes[14].OneofWrappers = []any{
+	file_mtor_proto_msgTypes[13].OneofWrappers = []any{
 		(*PeerEvent_Have)(nil),
 		(*PeerEvent_Withdraw)(nil),
 		(*PeerEvent_Bye)(nil),
@@ -1626,7 +1568,7 @@ func file_mtor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mtor_proto_rawDesc), len(file_mtor_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   20,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -23,12 +23,12 @@ const (
 	Version = 1
 	// NodeIDSize is the length of a node ID in bytes.
 	NodeIDSize = 20
-	// MaxMessage bounds every message but those that carry a bitfield, so
-	// that a stranger's length prefix allocates little.
+	// MaxMessage bounds every message but Bitfield, so that a stranger's
+	// length prefix allocates little.
 	MaxMessage = 64 << 10
-	// MaxBitfieldMessage bounds Torrent, TorrentReply and PeerEvent: the
-	// bitfield of the largest torrent is 512 KiB.
-	MaxBitfieldMessage = 512<<10 + 1024
+	// MaxOpen bounds the first message of a stream between peers, which is read
+	// before anything is known of its sender.
+	MaxOpen = 1 << 10
 	// MaxWant bounds how many peers one reply carries.
 	MaxWant = 200
 )

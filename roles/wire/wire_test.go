@@ -22,12 +22,13 @@ func messages() []struct {
 		limit int64
 	}{
 		{&Hello{Version: 1, Role: Role_ROLE_CLIENT, NodeId: make([]byte, NodeIDSize), ListenAddr: "127.0.0.1:7001"}, MaxMessage},
-		{&Open{Kind: &Open_Piece{Piece: &Piece{TorrentId: make([]byte, 20), Index: 7}}}, MaxMessage},
-		{&Open{Kind: &Open_Torrent{Torrent: &Torrent{TorrentId: make([]byte, 20), Bitfield: &Bitfield{Bits: []byte{0x80}}}}}, MaxBitfieldMessage},
+		{&Open{Kind: &Open_Piece{Piece: &Piece{TorrentId: make([]byte, 20), Index: 7}}}, MaxOpen},
+		{&Open{Kind: &Open_Torrent{Torrent: &Torrent{TorrentId: make([]byte, 20)}}}, MaxOpen},
 		{&Request{Kind: &Request_Announce{Announce: &Announce{TorrentId: make([]byte, 20), Want: 50}}, Addr: "127.0.0.1:7001"}, MaxMessage},
 		{&Reply{Stamp: 9, Seeders: &SeederSet{Ipv4: make([]byte, 14), Total: 2}}, MaxMessage},
-		{&TorrentReply{Bitfield: &Bitfield{Whole: true}}, MaxBitfieldMessage},
-		{&PeerEvent{Kind: &PeerEvent_Have{Have: &Have{Pieces: []uint32{1, 2, 3}}}}, MaxBitfieldMessage},
+		{&Bitfield{Bits: []byte{0x80}}, BitfieldLimit(8)},
+		{&Bitfield{Whole: true}, BitfieldLimit(8)},
+		{&PeerEvent{Kind: &PeerEvent_Have{Have: &Have{Pieces: []uint32{1, 2, 3}}}}, MaxMessage},
 	}
 }
 
@@ -91,7 +92,11 @@ func TestBitfieldsSurviveTheWire(t *testing.T) {
 		for i := range n {
 			have.SetTo(uint(i), rapid.Bool().Draw(t, "bit"))
 		}
-		got, err := PackBitfield(have, n).Unpack(n)
+		packed := PackBitfield(have, n)
+		if size := int64(proto.Size(packed)); size > BitfieldLimit(n) {
+			t.Fatalf("%d pieces take %d bytes, over the limit of %d", n, size, BitfieldLimit(n))
+		}
+		got, err := packed.Unpack(n)
 		if err != nil {
 			t.Fatal(err)
 		}

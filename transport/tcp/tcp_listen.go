@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -15,9 +16,9 @@ import (
 
 func (o Options) listen(ctx context.Context, addr string) (transport.Listener, error) {
 	lc := net.ListenConfig{KeepAlive: keepAlive}
-	nl, err := lc.Listen(ctx, "tcp", addr)
+	nl, err := lc.Listen(ctx, listenNetwork(addr), addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s://%s: %w", Scheme, addr, err)
+		return nil, err // it names the address
 	}
 	l := &listener{
 		tcp:    nl.(*net.TCPListener), // Listen gives no other for "tcp"
@@ -27,6 +28,15 @@ func (o Options) listen(ctx context.Context, addr string) (transport.Listener, e
 	l.tasks.Add(1)
 	go l.run()
 	return l, nil
+}
+
+// listenNetwork keeps "0.0.0.0" to IPv4, where package net would bind both
+// families; "::" binds both where the system can.
+func listenNetwork(addr string) string {
+	if ap, err := netip.ParseAddrPort(addr); err == nil && ap.Addr().Is4() {
+		return "tcp4"
+	}
+	return "tcp"
 }
 
 type listener struct {

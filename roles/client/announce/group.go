@@ -103,6 +103,13 @@ func NewGroup(o Options) *Group {
 // Stop makes Run return soon.
 func (g *Group) Stop() { g.stop() }
 
+// busy reports whether a tracker is needed.
+func (g *Group) busy() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.left && len(g.listings)+len(g.gone) > 0
+}
+
 // Reachable is false while every tracker of the group has failed.
 func (g *Group) Reachable() bool {
 	g.mu.Lock()
@@ -200,15 +207,15 @@ func (g *Group) Remove(ctx context.Context, id torrentfmt.ID) error {
 func (g *Group) Leave(ctx context.Context) error {
 	g.mu.Lock()
 	g.left = true
-	conn, known := g.conn, g.known
+	conn, nothing := g.conn, !g.known && len(g.listings) == 0
 	g.mu.Unlock()
 	if conn != nil {
 		if err := g.leave(ctx, conn); err == nil {
 			return nil
 		}
 	}
-	if !known {
-		return nil // nothing was ever announced
+	if nothing {
+		return nil // neither by this process nor, as far as it knows, by an earlier one
 	}
 	conn, err := g.connect(ctx)
 	if err != nil {

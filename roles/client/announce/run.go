@@ -18,6 +18,13 @@ func (g *Group) Run() {
 	defer g.stop()
 	pause := retryMin
 	for ctx.Err() == nil {
+		if !g.busy() {
+			select {
+			case <-g.wake:
+			case <-ctx.Done():
+			}
+			continue
+		}
 		conn, err := g.connect(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -32,7 +39,7 @@ func (g *Group) Run() {
 		err = g.serve(ctx, conn)
 		g.disconnected()
 		conn.Close()
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && err != nil {
 			g.o.Log.Warn("tracker lost", "error", err)
 		}
 	}
@@ -135,7 +142,8 @@ func (g *Group) unreachable(err error) {
 	}
 }
 
-// serve does what is due over conn until it fails or ctx ends.
+// serve does what is due over conn until it fails or ctx ends, or, with a nil
+// error, until there is nothing to keep.
 func (g *Group) serve(ctx context.Context, conn *Conn) error {
 	g.mu.Lock()
 	known := g.known
@@ -162,6 +170,9 @@ func (g *Group) serve(ctx context.Context, conn *Conn) error {
 		}
 		if len(work) > 0 {
 			continue // what was done says what is due next
+		}
+		if !g.busy() {
+			return nil
 		}
 		timer := time.NewTimer(time.Until(next))
 		select {

@@ -10,7 +10,6 @@ package library
 import (
 	"bytes"
 	"cmp"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -66,21 +65,19 @@ var (
 	metaBucket    = []byte("meta")
 	torrentBucket = []byte("torrents")
 	formatKey     = []byte("format")
-	nodeKey       = []byte("node_id")
 	stampKey      = []byte("stamp")
 )
 
 // Library is an open library. Its methods may be called concurrently.
 type Library struct {
-	db   *bolt.DB
-	node [20]byte
+	db *bolt.DB
 
 	mu    sync.Mutex // held while the stamp is written: stamps never go back
 	stamp uint64
 }
 
 // Open opens the library in the state folder dir, which is made with mode 0700
-// if there is none; a new library gets a random node ID. Errors are ErrInUse,
+// if there is none. Errors are ErrInUse,
 // ErrDamaged, ErrNewer, or the file system's. Nothing that is refused is
 // changed. A damaged file may stay mapped and locked until the process ends.
 func Open(dir string) (*Library, error) {
@@ -146,9 +143,8 @@ func (l *Library) loadMeta(meta *bolt.Bucket) error {
 	if format > Format {
 		return fmt.Errorf("%w (format %d, this one knows %d)", ErrNewer, format, Format)
 	}
-	node := meta.Get(nodeKey)
-	if format == 0 || copy(l.node[:], node) != len(node) || len(node) != len(l.node) {
-		return fmt.Errorf("%w (format or node ID)", ErrDamaged)
+	if format == 0 {
+		return fmt.Errorf("%w (format)", ErrDamaged)
 	}
 	l.stamp, err = number(meta, stampKey)
 	return err
@@ -167,9 +163,6 @@ func putNumber(b *bolt.Bucket, key []byte, n uint64) error {
 }
 
 func (l *Library) init() error {
-	if _, err := rand.Read(l.node[:]); err != nil {
-		return err
-	}
 	return l.db.Update(func(tx *bolt.Tx) error {
 		meta, err := tx.CreateBucket(metaBucket)
 		if err != nil {
@@ -180,13 +173,9 @@ func (l *Library) init() error {
 		}
 		return errors.Join(
 			putNumber(meta, formatKey, Format),
-			putNumber(meta, stampKey, 0),
-			meta.Put(nodeKey, l.node[:]))
+			putNumber(meta, stampKey, 0))
 	})
 }
-
-// NodeID is this client's ID towards peers: 20 random bytes, made once.
-func (l *Library) NodeID() [20]byte { return l.node }
 
 // Stamp is the newest stamp that was recorded, 0 if none was.
 func (l *Library) Stamp() uint64 {

@@ -34,7 +34,11 @@ const (
 	serveTimeout = 2 * time.Minute
 	// maxServing is how many pieces are being sent to one peer at once;
 	// further requests wait in their streams.
-	maxServing = 64
+	maxServing = 32
+	// MaxStreams is how many streams one peer may have open with this side
+	// beside its links: several times what a fetcher asks for ahead. Each may
+	// hold transport.InitialCredit bytes that nobody reads.
+	MaxStreams = 128
 	// maxLinks is how many torrents two peers may speak of at once.
 	maxLinks = 512
 )
@@ -247,12 +251,18 @@ func (c *Conn) Run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { c.Close(wire.Error_ERROR_GOING_AWAY) })
 	defer stop()
 	serving := make(chan struct{}, maxServing)
+	open := make(chan struct{}, MaxStreams)
 	for {
 		st, err := c.sess.Accept(ctx)
 		if err != nil {
 			break
 		}
-		c.wg.Go(func() { c.stream(st, serving) })
+		select {
+		case open <- struct{}{}:
+			c.wg.Go(func() { c.stream(st, serving, func() { <-open }) })
+		default:
+			st.Abort(transport.Code(wire.Error_ERROR_TOO_MANY))
+		}
 	}
 	_ = c.sess.Close()
 	c.mu.Lock()
@@ -261,26 +271,29 @@ func (c *Conn) Run(ctx context.Context) {
 	c.wg.Wait()
 }
 
-// stream serves one stream that the peer opened.
-func (c *Conn) stream(st transport.Stream, serving chan struct{}) {
+// stream serves one stream that the peer opened. done is called once the
+// stream no longer counts against MaxStreams: a link counts against maxLinks.
+func (c *Conn) stream(st transport.Stream, serving chan struct{}, done func()) {
 	defer st.Close()
+	done = sync.OnceFunc(done)
+	defer done()
 	if st.SetDeadline(time.Now().Add(openTimeout)) != nil {
 		return
 	}
 	in := wire.NewReader(st)
 	open := new(wire.Open)
-	if err := in.Next(open, wire.MaxBitfieldMessage); err != nil {
+	if err := in.Next(open, wire.MaxOpen); err != nil {
 		st.Abort(transport.Code(wire.Error_ERROR_BAD_REQUEST))
 		return
 	}
 	var err error
 	switch kind := open.GetKind().(type) {
 	case *wire.Open_Piece:
-		serving <- struct{}{}
+		serving <- struct{}{} // each that holds a place is bounded by serveTimeout
 		err = c.serve(st, kind.Piece)
 		<-serving
 	case *wire.Open_Torrent:
-		err = c.accept(st, in, kind.Torrent)
+		err = c.accept(st, in, kind.Torrent, done)
 	default:
 		err = wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "a client does not answer %T", kind)
 	}

@@ -14,10 +14,19 @@ import (
 	"github.com/mtor-dev/mtor/transport"
 )
 
-// StallTimeout is how long a fetch may go without a byte. A stalled piece is
-// noticed within twice this time: by the end of the first spell in which
-// nothing came.
+// StallTimeout is the spell in which a fetch must make progress. A stalled
+// piece is noticed within twice this time: by the end of the first spell in
+// which too little came.
 const StallTimeout = 8 * time.Second
+
+const (
+	// newsTimeout is how long a peer may leave this side's news unread once
+	// they fill the stream's credit.
+	newsTimeout = 30 * time.Second
+	// minProgress is how many bytes of a piece must come in StallTimeout. Less
+	// is a peer that holds the piece rather than sends it.
+	minProgress = 16 << 10
+)
 
 // Link is what two peers say about one torrent, for as long as both care.
 type Link struct {
@@ -126,18 +135,21 @@ func (l *Link) open() {
 	// The snapshot goes out before the link is joined. Pieces gained between
 	// the two are told once it is.
 	said := l.local.Snapshot()
-	err = wire.Write(st, &wire.Open{Kind: &wire.Open_Torrent{Torrent: &wire.Torrent{
-		TorrentId: l.id[:], Bitfield: wire.PackBitfield(said, l.local.Pieces()),
-	}}})
-	if err != nil || st.SetDeadline(time.Now().Add(openTimeout)) != nil {
+	pieces := l.local.Pieces()
+	out, _ := wire.Append(nil, &wire.Open{Kind: &wire.Open_Torrent{Torrent: &wire.Torrent{TorrentId: l.id[:]}}})
+	out, _ = wire.Append(out, wire.PackBitfield(said, pieces))
+	if st.SetDeadline(time.Now().Add(openTimeout)) != nil {
+		return
+	}
+	if _, err := st.Write(out); err != nil {
 		return
 	}
 	in := wire.NewReader(st)
-	reply := new(wire.TorrentReply)
-	if err := in.Next(reply, wire.MaxBitfieldMessage); err != nil {
+	reply := new(wire.Bitfield)
+	if err := in.Next(reply, wire.BitfieldLimit(pieces)); err != nil {
 		return
 	}
-	theirs, err := reply.GetBitfield().Unpack(l.local.Pieces())
+	theirs, err := reply.Unpack(pieces)
 	if err != nil {
 		st.Abort(transport.Code(wire.Error_ERROR_BAD_REQUEST))
 		return
@@ -155,15 +167,12 @@ func (l *Link) open() {
 	l.converse(in)
 }
 
-// accept is the life of a link that the peer opened.
-func (c *Conn) accept(st transport.Stream, in *wire.Reader, msg *wire.Torrent) error {
+// accept is the life of a link that the peer opened. entered is called when it
+// counts as a link.
+func (c *Conn) accept(st transport.Stream, in *wire.Reader, msg *wire.Torrent, entered func()) error {
 	local, err := c.local(msg.GetTorrentId())
 	if err != nil {
 		return err
-	}
-	theirs, err := msg.GetBitfield().Unpack(local.Pieces())
-	if err != nil {
-		return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "%v", err)
 	}
 	l := c.newLink(torrentfmt.ID(msg.GetTorrentId()), local, false)
 	l.st = st
@@ -171,12 +180,21 @@ func (c *Conn) accept(st transport.Stream, in *wire.Reader, msg *wire.Torrent) e
 		return err
 	}
 	defer c.drop(l)
+	entered()
+	said := new(wire.Bitfield)
+	if err := in.Next(said, wire.BitfieldLimit(local.Pieces())); err != nil {
+		return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "%v", err)
+	}
+	theirs, err := said.Unpack(local.Pieces())
+	if err != nil {
+		return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "%v", err)
+	}
 	ours, err := local.Join(l, theirs)
 	if err != nil {
 		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "%v", err)
 	}
 	defer local.Gone(l)
-	if err := wire.Write(st, &wire.TorrentReply{Bitfield: wire.PackBitfield(ours, local.Pieces())}); err != nil {
+	if err := wire.Write(st, wire.PackBitfield(ours, local.Pieces())); err != nil {
 		return err
 	}
 	l.converse(in)
@@ -245,10 +263,19 @@ func (l *Link) tell(heard <-chan struct{}) {
 		if bye {
 			out, _ = wire.Append(out, &wire.PeerEvent{Kind: &wire.PeerEvent_Bye{Bye: &wire.Bye{}}})
 		}
-		if _, err := l.st.Write(out); err != nil || bye {
+		if err := l.write(out); err != nil || bye {
 			return
 		}
 	}
+}
+
+// write sends news, and gives the link up when the peer takes none. The
+// stream's own deadline would end the hearing as well.
+func (l *Link) write(news []byte) error {
+	timer := time.AfterFunc(newsTimeout, func() { l.st.Abort(transport.Code(wire.Error_ERROR_TIMEOUT)) })
+	defer timer.Stop()
+	_, err := l.st.Write(news)
+	return err
 }
 
 // maxEventPieces is how many pieces one event names, so that it stays far
@@ -300,8 +327,8 @@ func (l *Link) inRange(pieces []uint32) error {
 
 // Errors of Fetch that a torrent decides on.
 var (
-	// ErrStalled: the peer went silent inside a piece.
-	ErrStalled = fmt.Errorf("no byte for %s", StallTimeout)
+	// ErrStalled: the peer went silent, or nearly so, inside a piece.
+	ErrStalled = fmt.Errorf("fewer than %d bytes in %s", minProgress, StallTimeout)
 	// ErrNotHere: the peer says that it does not have the piece.
 	ErrNotHere = errors.New("the peer does not have the piece")
 	// ErrCut: what the peer sent as the piece is too short.
@@ -312,7 +339,7 @@ var (
 // piece's length. The bytes are not verified. When ctx ends, the peer is told
 // that the piece is no longer wanted. Any other refusal is a [*wire.CodeError].
 func (l *Link) Fetch(ctx context.Context, piece int, buf []byte) error {
-	st, err := l.conn.sess.Open(ctx)
+	st, err := l.openStream(ctx)
 	if err != nil {
 		return err
 	}
@@ -341,18 +368,32 @@ func (l *Link) Fetch(ctx context.Context, piece int, buf []byte) error {
 	return err
 }
 
-// fill reads buf whole, giving up when nothing comes for StallTimeout.
+// openStream opens a stream, unless the peer grants none for StallTimeout.
+func (l *Link) openStream(ctx context.Context) (transport.Stream, error) {
+	patient, cancel := context.WithTimeout(ctx, StallTimeout)
+	defer cancel()
+	st, err := l.conn.sess.Open(patient)
+	if err != nil && patient.Err() != nil && ctx.Err() == nil {
+		return nil, ErrStalled
+	}
+	return st, err
+}
+
+// fill reads buf whole, giving up when too little comes for StallTimeout.
 func fill(st transport.Stream, buf []byte) error {
 	for {
 		n, err := st.ReadFull(buf)
+		var ended *transport.SessionError
 		switch {
 		case err == nil:
 			return nil
+		case errors.As(err, &ended):
+			return err // it may wrap an unexpected end, which is the connection's
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return fmt.Errorf("%w: %d bytes are missing", ErrCut, len(buf)-n)
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return err
-		case n == 0:
+		case n < minProgress:
 			return ErrStalled
 		}
 		buf = buf[n:]

@@ -420,3 +420,86 @@ func TestAFileCutUnderTheSeederIsRefusedNotCutShort(t *testing.T) {
 		t.Errorf("got %v, want ErrNotHere", err)
 	}
 }
+
+// died is a stream whose connection ends without a word, inside a piece.
+type died struct{ transport.Stream }
+
+func (died) ReadFull([]byte) (int, error) {
+	return 10, &transport.SessionError{Err: io.ErrUnexpectedEOF}
+}
+func (died) SetDeadline(time.Time) error { return nil }
+
+func TestAPeerThatDiesInsideAPieceIsNoLiar(t *testing.T) {
+	if err := fill(died{}, make([]byte, 100)); err == nil || errors.Is(err, ErrCut) {
+		t.Errorf("got %v, want the session's error", err)
+	}
+}
+
+// dripper sends a byte now and then.
+type dripper struct{ transport.Stream }
+
+func (dripper) ReadFull([]byte) (int, error) { return 1, os.ErrDeadlineExceeded }
+func (dripper) SetDeadline(time.Time) error  { return nil }
+
+func TestAPeerThatDripsIsStalled(t *testing.T) {
+	if err := fill(dripper{}, make([]byte, 1<<20)); !errors.Is(err, ErrStalled) {
+		t.Errorf("got %v, want ErrStalled", err)
+	}
+}
+
+// sender records what it is asked to send from.
+type sender struct {
+	transport.Stream
+	from io.Reader
+}
+
+func (s *sender) ReadFrom(r io.Reader) (int64, error) {
+	s.from = r
+	return io.Copy(io.Discard, r)
+}
+func (*sender) SetDeadline(time.Time) error { return nil }
+func (*sender) CloseWrite() error           { return nil }
+
+func TestAPieceIsHandedToTheTransportAsASectionOfItsFile(t *testing.T) {
+	local := newSwarm(t, 9, 4)
+	sess, _ := sessions(t)
+	c := &Conn{sess: sess, host: host{testID, local}}
+	st := &sender{}
+	if err := c.serve(st, &wire.Piece{TorrentId: testID[:], Index: 4}); err != nil {
+		t.Fatal(err)
+	}
+	section, ok := st.from.(*io.SectionReader)
+	if !ok {
+		t.Fatalf("sent from a %T: sendfile(2) is lost", st.from)
+	}
+	if file, _, _ := section.Outer(); file != io.ReaderAt(local.file) {
+		t.Errorf("a section of %T: sendfile(2) is lost", file)
+	}
+}
+
+func TestTooManyStreamsAtOnceAreRefused(t *testing.T) {
+	sb := newSwarm(t, 9, 1)
+	a, _ := pair(t, newSwarm(t, 9), sb)
+	for range MaxStreams {
+		st, err := a.sess.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		if _, err := st.Write([]byte{100}); err != nil { // a message that does not come
+			t.Fatal(err)
+		}
+	}
+	last, err := a.sess.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer last.Close()
+	if _, err := last.Write([]byte{100}); err != nil {
+		t.Fatal(err)
+	}
+	var abort *transport.AbortError
+	if _, err := last.Read(make([]byte, 1)); !errors.As(err, &abort) || abort.Code != transport.Code(wire.Error_ERROR_TOO_MANY) {
+		t.Errorf("got %v, want ERROR_TOO_MANY", err)
+	}
+}

@@ -1,7 +1,6 @@
 package torrent
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
@@ -52,7 +51,7 @@ func (e joined) apply(s *swarm) {
 	}
 	s.handles++
 	src := &source{
-		link: e.link, handle: s.handles, asked: make(map[int]context.CancelFunc),
+		link: e.link, handle: s.handles, asked: make(map[int]*request),
 		has: e.theirs, lacks: s.Pieces() - int(e.theirs.Count()), window: firstWindow,
 	}
 	s.sources[e.link] = src
@@ -92,9 +91,7 @@ func (e gone) apply(s *swarm) {
 	}
 	delete(s.sources, e.link)
 	s.picker.Leave(src.handle)
-	for _, cancel := range src.asked {
-		cancel()
-	}
+	src.cancelAll()
 	s.update(func(st *Status) { st.Peers = len(s.sources) })
 	if !s.whole && !s.ending && !s.failed {
 		s.o.Lonely()
@@ -105,14 +102,18 @@ func (e gone) apply(s *swarm) {
 func (e arrived) apply(s *swarm) {
 	s.inflight--
 	src := s.sources[e.link]
+	slow := false
 	if src != nil {
+		if r := src.asked[e.piece]; r != nil {
+			slow = r.slow
+		}
 		delete(src.asked, e.piece)
 	}
 	switch {
 	case e.err == nil:
 		s.gotPiece(e, src)
 	case src != nil:
-		s.missedPiece(e, src)
+		s.missedPiece(e, src, slow)
 	}
 	s.complete()
 	switch {

@@ -31,6 +31,9 @@ const (
 	// went silent is not asked.
 	refusedRest = time.Second
 	stalledRest = 10 * time.Second
+	// slowPiece is how long a piece may be on its way while another peer that
+	// has it stands idle.
+	slowPiece = 12 * time.Second
 	// starvedRetry is how soon to look again for a free piece buffer.
 	starvedRetry = 20 * time.Millisecond
 	// rateMemory is the weight of the past in a rate, per tick: about three
@@ -62,7 +65,7 @@ type swarm struct {
 type source struct {
 	link     *peer.Link
 	handle   picker.Peer
-	asked    map[int]context.CancelFunc
+	asked    map[int]*request
 	has      *bitset.BitSet // its pieces
 	lacks    int            // how many it does not have
 	window   int
@@ -87,6 +90,13 @@ func (s *swarm) withdraw(src *source, piece int) {
 		src.lacks++
 		s.picker.Withdraw(src.handle, piece)
 	}
+}
+
+// request is a piece asked of a peer.
+type request struct {
+	cancel context.CancelFunc
+	since  time.Time
+	slow   bool // cancelled because another peer stands idle for it
 }
 
 // part ends the link between two sides that both have everything.
@@ -135,7 +145,7 @@ func (s *swarm) askOf(src *source) {
 			return
 		}
 		ctx, cancel := context.WithCancel(s.fetching)
-		src.asked[piece] = cancel
+		src.asked[piece] = &request{cancel: cancel, since: time.Now()}
 		s.inflight++
 		s.wg.Go(func() {
 			err := s.fetch(ctx, src.link, piece, buf)
@@ -179,8 +189,8 @@ func (s *swarm) gotPiece(e arrived, src *source) {
 	s.fetched += n
 	for _, h := range s.picker.Done(e.piece) {
 		if other := s.source(h); other != nil && other != src {
-			if cancel := other.asked[e.piece]; cancel != nil {
-				cancel()
+			if r := other.asked[e.piece]; r != nil {
+				r.cancel()
 			}
 		}
 	}
@@ -202,10 +212,13 @@ func (s *swarm) source(h picker.Peer) *source {
 	return nil
 }
 
-func (s *swarm) missedPiece(e arrived, src *source) {
+func (s *swarm) missedPiece(e arrived, src *source, slow bool) {
 	s.picker.Failed(src.handle, e.piece)
 	log := s.o.Log.With("peer", src.link.Conn().Source(), "piece", e.piece)
 	switch {
+	case slow:
+		log.Info("piece taken from a slow peer")
+		src.restTill = time.Now().Add(stalledRest)
 	case errors.Is(e.err, context.Canceled): // it came from elsewhere
 	case errors.Is(e.err, errDisk):
 		s.fail(e.err)
@@ -239,11 +252,7 @@ func (s *swarm) complete() {
 		return
 	}
 	if s.inflight > 0 {
-		for _, src := range s.sources {
-			for _, cancel := range src.asked {
-				cancel()
-			}
-		}
+		s.cancelAll()
 		return
 	}
 	s.ending = true
@@ -260,6 +269,18 @@ func (s *swarm) from() string {
 	return strings.Join(parts, ", ")
 }
 
+func (s *swarm) cancelAll() {
+	for _, src := range s.sources {
+		src.cancelAll()
+	}
+}
+
+func (src *source) cancelAll() {
+	for _, r := range src.asked {
+		r.cancel()
+	}
+}
+
 // fail stops a download. What was verified is kept.
 func (s *swarm) fail(err error) {
 	if s.failed {
@@ -267,11 +288,7 @@ func (s *swarm) fail(err error) {
 	}
 	s.failed = true
 	s.o.Log.Error("download stopped", "error", err)
-	for _, src := range s.sources {
-		for _, cancel := range src.asked {
-			cancel()
-		}
-	}
+	s.cancelAll()
 	s.update(func(st *Status) { st.Err = err })
 	s.o.Stopped()
 }
@@ -296,6 +313,28 @@ func (s *swarm) tick(now time.Time) {
 		st.DownRate = blend(st.DownRate, down)
 	})
 	s.ask()
+	s.freeSlow(now)
+}
+
+// freeSlow takes pieces back from peers that hold them for long, when another
+// peer has nothing to do: its window is empty although it has what is missing.
+func (s *swarm) freeSlow(now time.Time) {
+	idle := func(except *source) bool {
+		for _, src := range s.sources {
+			if src != except && len(src.asked) == 0 && !now.Before(src.restTill) && s.picker.Wants(src.handle) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, src := range s.sources {
+		for _, r := range src.asked {
+			if now.Sub(r.since) > slowPiece && !r.slow && idle(src) {
+				r.slow = true
+				r.cancel()
+			}
+		}
+	}
 }
 
 func blend(old, sample float64) float64 {

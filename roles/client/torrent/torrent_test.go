@@ -279,6 +279,37 @@ func TestALiarIsBannedAndTheFileIsStillRight(t *testing.T) {
 	}
 }
 
+func TestABannedPeerIsNotAskedAgainWhenItComesBack(t *testing.T) {
+	c, tr := newContent(t, 8*torrentfmt.PieceSize), transporttest.Memory()
+	bad := newLiar(t, c.t.NumPieces())
+	crook := &node{t: t, tr: tr, local: bad}
+	crook.self.ID[0] = 9
+	crook.listen()
+	getter := newNode(t, tr, 2, c)
+	conn := getter.join(crook, c.id)
+	awaitNoLink(t, conn) // banned
+	for len(bad.asked) > 0 {
+		<-bad.asked
+	}
+	again := getter.join(crook, c.id)
+	awaitNoLink(t, again)
+	if n := len(bad.asked); n != 0 {
+		t.Errorf("asked %d times after the ban", n)
+	}
+}
+
+func awaitNoLink(t *testing.T, conn *peer.Conn) {
+	t.Helper()
+	deadline := time.After(patience)
+	for len(conn.Torrents()) > 0 {
+		select {
+		case <-deadline:
+			t.Fatal("the link stays")
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
 func TestWhatAVanishedPeerOwedComesFromAnother(t *testing.T) {
 	c, tr := newContent(t, 8*torrentfmt.PieceSize), transporttest.Memory()
 	held := mute{newLiar(t, c.t.NumPieces()), make(chan struct{})}
@@ -322,12 +353,5 @@ func TestASeederStaysLinkedOnlyToThoseWhoWantPieces(t *testing.T) {
 	getter := newNode(t, tr, 2, c)
 	conn := getter.join(seeder, c.id)
 	getter.awaitWhole(c)
-	deadline := time.After(patience)
-	for len(conn.Torrents()) > 0 {
-		select {
-		case <-deadline:
-			t.Fatal("two whole sides stay linked")
-		case <-time.After(time.Millisecond):
-		}
-	}
+	awaitNoLink(t, conn)
 }
