@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -37,7 +39,11 @@ Exit codes: 0 every copy is byte-identical and both trackers list the same,
 			if len(args) > 0 {
 				o.File = args[0]
 			}
-			return demo.Run(cmd.Context(), o)
+			// Whatever ends the reader of its output must not leave its folder.
+			surviveClosedOutput()
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
+			defer stop()
+			return demo.Run(ctx, o)
 		},
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave the temporary folder and print the commands that ran")

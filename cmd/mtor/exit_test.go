@@ -48,28 +48,36 @@ func TestExitCodeSaysHowItEnded(t *testing.T) {
 	}
 }
 
-func TestFirstSignalStopsAndTheSecondForces(t *testing.T) {
-	signals, over := make(chan os.Signal, 2), make(chan struct{})
-	signals <- syscall.SIGTERM
-	ctx, cancel := context.WithCancelCause(t.Context())
-	type outcome struct {
-		code int
-		err  error
-	}
-	ended := make(chan outcome, 1)
-	go func() {
-		code, err := awaitSignals(signals, over, cancel)
-		ended <- outcome{code, err}
-	}()
-	<-ctx.Done()
-	var signal *interrupted
-	if cause := context.Cause(ctx); !errors.As(cause, &signal) || signal.sig != syscall.SIGTERM || !errors.Is(cause, context.Canceled) {
-		t.Errorf("the cause is %v", cause)
-	}
-	signals <- syscall.SIGINT
-	if got := <-ended; got.code != exitInterrupted || got.err == nil {
-		t.Errorf("after the second signal: %+v", got)
-	}
+func TestFirstSignalStopsItsEchoDoesNothingAndTheSecondForces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		signals, over := make(chan os.Signal, 2), make(chan struct{})
+		signals <- syscall.SIGTERM
+		ctx, cancel := context.WithCancelCause(t.Context())
+		type outcome struct {
+			code int
+			err  error
+		}
+		ended := make(chan outcome, 1)
+		go func() {
+			code, err := awaitSignals(signals, over, cancel)
+			ended <- outcome{code, err}
+		}()
+		<-ctx.Done()
+		var signal *interrupted
+		if cause := context.Cause(ctx); !errors.As(cause, &signal) || signal.sig != syscall.SIGTERM || !errors.Is(cause, context.Canceled) {
+			t.Errorf("the cause is %v", cause)
+		}
+		signals <- syscall.SIGTERM // to the process group, as timeout(1) does
+		synctest.Wait()
+		if len(ended) > 0 {
+			t.Fatalf("the echo ended it: %+v", <-ended)
+		}
+		time.Sleep(echoTime) //nolint:forbidigo // virtual time
+		signals <- syscall.SIGINT
+		if got := <-ended; got.code != exitInterrupted || got.err == nil {
+			t.Errorf("after the second signal: %+v", got)
+		}
+	})
 }
 
 func TestStoppingHasADeadline(t *testing.T) {

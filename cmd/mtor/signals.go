@@ -16,6 +16,10 @@ import (
 // more).
 const graceTime = 10 * time.Second
 
+// echoTime is how close to the first a second signal counts as the same one:
+// timeout(1) and shells send one to the process and one to its group.
+const echoTime = 100 * time.Millisecond
+
 // interrupted is the cause of a context that a signal ended.
 type interrupted struct{ sig os.Signal }
 
@@ -58,15 +62,20 @@ func awaitSignals(signals <-chan os.Signal, over <-chan struct{}, cancel context
 	case <-over:
 		return 0, nil
 	}
+	first := time.Now()
 	grace := time.NewTimer(graceTime)
 	defer grace.Stop()
-	select {
-	case <-signals:
-		return exitInterrupted, errors.New("mtor: stopped at once by a second signal")
-	case <-grace.C:
-		return exitFailed, fmt.Errorf("mtor: did not stop within %v of the signal", graceTime)
-	case <-over:
-		return 0, nil
+	for {
+		select {
+		case <-signals:
+			if time.Since(first) >= echoTime {
+				return exitInterrupted, errors.New("mtor: stopped at once by a second signal")
+			}
+		case <-grace.C:
+			return exitFailed, fmt.Errorf("mtor: did not stop within %v of the signal", graceTime)
+		case <-over:
+			return 0, nil
+		}
 	}
 }
 

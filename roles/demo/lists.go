@@ -19,8 +19,8 @@ import (
 
 // agree waits until both trackers list exactly the given nodes, each with the
 // whole file, and returns their names.
-func (d *demo) agree(ctx context.Context, want ...*node) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, agreeTimeout)
+func (d *demo) agree(whole context.Context, want ...*node) (string, error) {
+	ctx, cancel := context.WithTimeout(whole, agreeTimeout)
 	defer cancel()
 	t, err := torrentfmt.Open(filepath.Join(d.folder, mtorrent))
 	if err != nil {
@@ -50,6 +50,9 @@ func (d *demo) agree(ctx context.Context, want ...*node) (string, error) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			if err := whole.Err(); err != nil {
+				return "", err // interrupted, which says nothing of the lists
+			}
 			return "", fmt.Errorf("the trackers' lists are not %q within %s: %s", addrs, agreeTimeout, strings.Join(said, "; "))
 		}
 	}
