@@ -316,3 +316,98 @@ func TestAForeignFileAtTheDestinationIsRefusedAndARightOneAdopted(t *testing.T) 
 	}
 	sameFile(t, filepath.Join(dir, "file"), data)
 }
+
+// lost makes a client whose library holds an unfinished download that it cannot
+// go on with: its part is gone and something else stands at its destination.
+func lost(t *testing.T) (c *Client, mtorrent, dest string, foreign []byte) {
+	t.Helper()
+	network, dir := transporttest.Memory(), t.TempDir()
+	state := filepath.Join(dir, "state")
+	c, end := start(t, network, state)
+	makeFile(t, filepath.Join(dir, "file"), 1000)
+	x, err := torrentfmt.Create(t.Context(), filepath.Join(dir, "file"), [2]string{"127.0.0.1:1", "127.0.0.1:2"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mtorrent, dest = filepath.Join(dir, "x.mtorrent"), filepath.Join(dir, "copy")
+	if _, err := torrentfmt.WriteFile(mtorrent, x); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Get(t.Context(), mtorrent, dest); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	if err := os.Remove(dest + ".part"); err != nil {
+		t.Fatal(err)
+	}
+	foreign = makeFile(t, dest, 999)
+	c, _ = start(t, network, state)
+	awaitState(t, c, control.Missing)
+	return c, mtorrent, dest, foreign
+}
+
+func TestARefusedGetKeepsWhatTheLibraryKnew(t *testing.T) {
+	c, mtorrent, dest, foreign := lost(t)
+	if _, err := c.Get(t.Context(), mtorrent, dest); err == nil {
+		t.Fatal("a foreign file was taken")
+	}
+	sameFile(t, dest, foreign)
+	if d := only(t, c); d.State != control.Missing {
+		t.Errorf("after the refusal: %+v", d)
+	}
+	if err := os.Remove(dest); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := c.Get(t.Context(), mtorrent, dest); err != nil || d.State != control.Downloading {
+		t.Errorf("with the way free: %+v, %v", d, err)
+	}
+	only(t, c)
+}
+
+func TestWaitTellsOfADownloadThatWasLostWhileAway(t *testing.T) {
+	c, _, _, _ := lost(t)
+	list, err := c.Wait(t.Context(), patience)
+	if err != nil || len(list) != 1 || list[0].State != control.Missing {
+		t.Errorf("got %+v, %v; want the lost one", list, err)
+	}
+}
+
+func TestASecondNameForWhatIsSharedIsRefused(t *testing.T) {
+	network, dir := transporttest.Memory(), t.TempDir()
+	c, _ := start(t, network, filepath.Join(dir, "state"))
+	file, first, second := filepath.Join(dir, "file"), filepath.Join(dir, "1.mtorrent"), filepath.Join(dir, "2.mtorrent")
+	makeFile(t, file, 1000)
+	if _, err := c.Share(t.Context(), file, first, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Share(t.Context(), file, second, nil); err == nil {
+		t.Error("success, although the second .mtorrent was not written")
+	}
+	if err := os.Remove(first); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Share(t.Context(), file, first, nil); err != nil {
+		t.Errorf("again under the first name: %v", err)
+	}
+	if _, err := torrentfmt.Open(first); err != nil {
+		t.Errorf("the .mtorrent was not written again: %v", err)
+	}
+}
+
+func TestQuitWhileTheLibraryLoadsEnds(t *testing.T) {
+	network, dir := transporttest.Memory(), t.TempDir()
+	state := filepath.Join(dir, "state")
+	c, end := start(t, network, state)
+	for i := range 8 {
+		file := filepath.Join(dir, fmt.Sprint(i))
+		makeFile(t, file, 1000+i)
+		if _, err := c.Share(t.Context(), file, file+".mtorrent", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end()
+	for range 30 {
+		_, end := start(t, network, state)
+		end() // fails the test when it does not come to an end
+	}
+}
