@@ -382,6 +382,26 @@ func TestWhoHasLeftIsNotAnnouncedAgain(t *testing.T) {
 	})
 }
 
+func TestNothingFollowsALeave(t *testing.T) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
+		x := startTracker(t, tr, addrA, nil)
+		g.run()
+		g.Put(id, content, false, false)
+		expect(t, x, "leave", "announce partial")
+		g.mu.Lock()
+		conn := g.conn
+		g.mu.Unlock()
+		// A task that was due before the leave and comes to its request after it.
+		if err := g.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.announce(t.Context(), conn, id); err != nil {
+			t.Errorf("the late announcement: %v, want that it is dropped", err)
+		}
+		expect(t, x, "leave", "announce partial", "leave")
+	})
+}
+
 func TestLeavingGoesToTheOtherTrackerWhenTheFirstIsGone(t *testing.T) {
 	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
 		a := startTracker(t, tr, addrA, nil)

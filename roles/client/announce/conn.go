@@ -114,6 +114,12 @@ func (c *Conn) Close() {
 // [*wire.CodeError]; an error without a reply means that the session is of no
 // more use.
 func (c *Conn) Do(ctx context.Context, req *wire.Request, hashes []byte) (*wire.Reply, error) {
+	return c.do(ctx, req, hashes, func() error { return nil })
+}
+
+// do is Do for a request that may be out of date when its turn has come: it is
+// sent only if guard then returns nil, and otherwise fails with guard's error.
+func (c *Conn) do(ctx context.Context, req *wire.Request, hashes []byte, guard func() error) (*wire.Reply, error) {
 	timeout := requestTimeout
 	if len(hashes) > 0 {
 		timeout += hashTimeout
@@ -121,7 +127,7 @@ func (c *Conn) Do(ctx context.Context, req *wire.Request, hashes []byte) (*wire.
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	answer := make(chan result, 1)
-	if err := c.send(ctx, req, hashes, answer); err != nil {
+	if err := c.send(ctx, req, hashes, answer, guard); err != nil {
 		return nil, err
 	}
 	var r result
@@ -145,13 +151,16 @@ func (c *Conn) Do(ctx context.Context, req *wire.Request, hashes []byte) (*wire.
 	return r.reply, nil
 }
 
-func (c *Conn) send(ctx context.Context, req *wire.Request, hashes []byte, answer chan result) error {
+func (c *Conn) send(ctx context.Context, req *wire.Request, hashes []byte, answer chan result, guard func() error) error {
 	b, err := wire.Append(nil, req)
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := guard(); err != nil {
+		return err
+	}
 	select {
 	case c.pending <- answer:
 	case <-c.sess.Done():

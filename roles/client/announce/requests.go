@@ -14,11 +14,29 @@ import (
 func (g *Group) do(ctx context.Context, c *Conn, req *wire.Request, hashes []byte) (*wire.Reply, error) {
 	req.Addr = g.o.Addr.String()
 	req.Stamp = g.o.Stamps.Stamp()
-	reply, err := c.Do(ctx, req, hashes)
+	guard := func() error { return nil }
+	if req.GetLeave() == nil {
+		guard = g.stays
+	}
+	reply, err := c.do(ctx, req, hashes, guard)
 	if err == nil && reply.GetStamp() != 0 {
 		err = g.o.Stamps.SetStamp(reply.GetStamp())
 	}
 	return reply, err
+}
+
+// errLeft is the end of a request that was due before the client left.
+var errLeft = wire.Errorf(wire.Error_ERROR_CANCELLED, "the client leaves")
+
+// stays is nil until the client leaves. It is asked when a request's turn has
+// come, so that none follows the leave.
+func (g *Group) stays() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.left {
+		return errLeft
+	}
+	return nil
 }
 
 // fatal is err unless a tracker merely refused the request.
@@ -46,11 +64,14 @@ func (g *Group) announce(ctx context.Context, c *Conn, id torrentfmt.ID) error {
 
 	req := &wire.Request{Kind: &wire.Request_Announce{Announce: msg}}
 	reply, err := g.do(ctx, c, req, nil)
-	if reply.GetError() == wire.Error_ERROR_NEED_HASHES && !g.leaving() {
+	if reply.GetError() == wire.Error_ERROR_NEED_HASHES {
 		msg.Filename, msg.Filesize, msg.HashLength = t.Name, uint64(t.Size), uint64(len(t.Hashes))
 		reply, err = g.do(ctx, c, req, t.Hashes)
 	}
-	if err != nil && fatal(err) != nil {
+	if errors.Is(err, errLeft) {
+		return nil
+	}
+	if fatal(err) != nil {
 		return err
 	}
 
@@ -73,12 +94,6 @@ func (g *Group) announce(ctx context.Context, c *Conn, id torrentfmt.ID) error {
 		return g.found(id, reply)
 	}
 	return nil
-}
-
-func (g *Group) leaving() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.left
 }
 
 func (g *Group) askPeers(ctx context.Context, c *Conn, id torrentfmt.ID) error {

@@ -148,7 +148,7 @@ func (g *Group) serve(ctx context.Context, conn *Conn) error {
 	g.mu.Lock()
 	known := g.known
 	g.mu.Unlock()
-	if !known {
+	if !known && g.busy() {
 		// An earlier process at this address may have been killed before it
 		// could leave; its entries are not ours.
 		if err := g.leave(ctx, conn); err != nil {
