@@ -32,6 +32,9 @@ type requests struct {
 	// changing counts the changes that are on their way to the disk. While
 	// there are any, no answer may be taken from what is already durable.
 	changing atomic.Int32
+	// told is whether this stream's client has heard of the other trackers; the
+	// answering goroutine's.
+	told bool
 }
 
 // slot is the place of one answer in the order of the answers.
@@ -53,7 +56,7 @@ func (s *session) requests(ctx context.Context, st transport.Stream, in *wire.Re
 	go func() {
 		defer close(writing)
 		if err := q.answer(slots); err != nil {
-			cancel(err)
+			cancel(late(err))
 			st.Abort(code(wire.Error_ERROR_CANCELLED)) // wakes the reader
 		}
 	}()
@@ -170,6 +173,16 @@ func (q *requests) complete(s *slot) {
 		s.refuse(wire.Error_ERROR_TOO_MANY, "too many torrents of one client")
 	case s.then != nil:
 		s.then(s)
+		q.tellTrackers(&s.reply)
+	}
+}
+
+// tellTrackers names the other trackers to a client that is listed here. They
+// do not change while the tracker runs, so once is enough.
+func (q *requests) tellTrackers(r *wire.Reply) {
+	if !q.told && r.GetLeaseSeconds() > 0 {
+		q.told = true
+		r.Trackers = q.t.opts.Peers
 	}
 }
 
