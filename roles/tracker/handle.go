@@ -93,7 +93,27 @@ func (q *requests) address(s string) (registry.Addr, *slot) {
 		return registry.Addr{}, refused(wire.Error_ERROR_FOREIGN_ADDRESS,
 			"announced "+ip.String()+", but the connection comes from "+q.source.String())
 	}
-	return registry.AddrOf(netip.AddrPortFrom(ip, a.Port())), nil
+	addr := registry.AddrOf(netip.AddrPortFrom(ip, a.Port()))
+	if addr != q.last && !q.speaksFor(addr) {
+		return registry.Addr{}, refused(wire.Error_ERROR_TOO_MANY, "too many addresses in one session")
+	}
+	q.last = addr
+	return addr, nil
+}
+
+// speaksFor reports whether the session's client may be addr, besides those
+// that it said before.
+func (s *session) speaksFor(addr registry.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.named == nil {
+		s.named = map[registry.Addr]bool{}
+	}
+	if !s.named[addr] && len(s.named) >= maxAddresses {
+		return false
+	}
+	s.named[addr] = true
+	return true
 }
 
 // list answers at once: what it shows is durable, and the asker's own changes
@@ -208,6 +228,8 @@ func (q *requests) hashes(ann *registry.Announcement, a *wire.Announce) (refusal
 	case a.GetFilesize() > torrentfmt.MaxSize,
 		n != torrentfmt.NumPieces(int64(a.GetFilesize()))*torrentfmt.HashSize:
 		refusal = badRequest("filesize and length of the hash string do not match")
+	case !q.t.bring.take(sourceOf(q.source), int64(n)+torrentCost, time.Now()):
+		refusal = refused(wire.Error_ERROR_TOO_MANY, "too many new torrents at once: announce the rest later")
 	default:
 		wait, cancel := context.WithTimeout(q.ctx, budgetWait)
 		defer cancel()

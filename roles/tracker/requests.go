@@ -32,6 +32,7 @@ type requests struct {
 	// changing counts the changes that are on their way to the disk. While
 	// there are any, no answer may be taken from what is already durable.
 	changing atomic.Int32
+	last     registry.Addr // the client that the last request was of
 	// told is whether this stream's client has heard of the other trackers; the
 	// answering goroutine's.
 	told bool

@@ -41,6 +41,8 @@ type Options struct {
 	Listen, Dial   transport.Table
 	Lease          time.Duration // 0: DefaultLease
 	Log            *slog.Logger  // nil: silent
+
+	limits *limits // nil: defaultLimits
 }
 
 // Tracker is a bound tracker on an open seederlist file.
@@ -53,6 +55,7 @@ type Tracker struct {
 	peers     *peers
 	clients   *semaphore.Weighted // of hash strings, in bytes
 	pulls     *semaphore.Weighted // the same from trackers
+	bring     allowance           // of hash strings, by source
 	doors     doors
 	sessions  sync.WaitGroup
 }
@@ -69,6 +72,9 @@ func New(ctx context.Context, o Options) (*Tracker, error) {
 	if o.Lease < time.Second {
 		return nil, fmt.Errorf("lease of %v: want at least 1s", o.Lease)
 	}
+	if o.limits == nil {
+		o.limits = &defaultLimits
+	}
 	ps, err := newPeers(o.Peers)
 	if err != nil {
 		return nil, err
@@ -83,6 +89,8 @@ func New(ctx context.Context, o Options) (*Tracker, error) {
 		reg:     reg,
 		peers:   ps,
 		clients: semaphore.NewWeighted(hashBudget),
+		bring:   allowance{burst: o.limits.hashBurst},
+		doors:   doors{limits: o.limits},
 		pulls:   semaphore.NewWeighted(max(hashBudget, replica.MaxHashes)),
 	}
 	if err := t.bind(ctx); err != nil {

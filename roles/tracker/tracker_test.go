@@ -35,6 +35,8 @@ type world struct {
 	net  *transporttest.Network
 	dir  string
 	stop map[string]func()
+	// limits, if set, are those of trackers started from now on.
+	limits *limits
 }
 
 func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
@@ -66,6 +68,7 @@ func (w *world) start(addr string, peers ...string) {
 		Listen:         table,
 		Dial:           table,
 		Lease:          time.Minute,
+		limits:         w.limits,
 	})
 	if err != nil {
 		w.t.Fatal(err)
