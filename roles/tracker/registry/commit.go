@@ -90,6 +90,7 @@ func (r *Registry) show(b *batch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.core.apply(b)
+	r.acks.committed(b.seq)
 	if len(b.spans) > 0 {
 		close(r.changed)
 		r.changed = make(chan struct{})

@@ -19,17 +19,31 @@ type core struct {
 	stored []uint64 // by origin number: the highest entry ever stored
 	// superseded are stored entries that the tables no longer point at.
 	superseded []dotRef
+	members    map[NodeID]*member
 }
 
-func newCore(self Origin) *core { return &core{tables: newTables(), self: self} }
+func newCore(self Origin) *core {
+	return &core{tables: newTables(), self: self, members: map[NodeID]*member{}}
+}
 
 func (c *core) number(o Origin) uint32 {
 	n := intern(c.originNum, &c.origins, o)
 	for len(c.have) < len(c.origins) {
 		c.have = append(c.have, 0)
 		c.stored = append(c.stored, 0)
+		if node := c.origins[len(c.have)-1].Node(); node != c.self.Node() {
+			c.memberOf(node)
+		}
 	}
 	return n
+}
+
+// own is the newest own sequence number that is durable.
+func (c *core) own() uint64 {
+	if n, ok := c.originNum[c.self]; ok {
+		return c.have[n]
+	}
+	return 0
 }
 
 func (c *core) vector() Vector {
@@ -94,6 +108,7 @@ type batch struct {
 	spans   map[Origin]uint64 // the vector's new values
 	chunks  []chunk
 	bytes   int
+	members map[NodeID]bool // that became known (false) or forgotten (true)
 }
 
 // chunk is a part of a hash string on its way to the disk.
@@ -104,10 +119,8 @@ type chunk struct {
 }
 
 func (c *core) begin(wall, mono int64) *batch {
-	b := &batch{c: c, wall: wall, mono: mono, newest: map[key]Entry{}, given: map[Addr]Stamp{}, touched: map[Addr]bool{}, spans: map[Origin]uint64{}}
-	if n, ok := c.originNum[c.self]; ok {
-		b.seq = c.have[n]
-	}
+	b := &batch{c: c, wall: wall, mono: mono, newest: map[key]Entry{}, given: map[Addr]Stamp{}, touched: map[Addr]bool{}, spans: map[Origin]uint64{}, members: map[NodeID]bool{}}
+	b.seq = c.own()
 	return b
 }
 
@@ -117,7 +130,9 @@ func (b *batch) saw(a Addr) {
 	b.touched[a] = true
 }
 
-func (b *batch) empty() bool { return len(b.puts) == 0 && len(b.spans) == 0 && len(b.chunks) == 0 }
+func (b *batch) empty() bool {
+	return len(b.puts) == 0 && len(b.spans) == 0 && len(b.chunks) == 0 && len(b.members) == 0
+}
 
 func (b *batch) get(k key) (Entry, bool) {
 	if e, ok := b.newest[k]; ok {
@@ -240,6 +255,10 @@ func (c *core) apply(b *batch) {
 	for o, n := range b.spans {
 		i := c.number(o)
 		c.have[i] = max(c.have[i], n)
+	}
+	for n, forgotten := range b.members {
+		m := c.memberOf(n)
+		m.recorded, m.forgotten = true, forgotten
 	}
 	for a, s := range b.given {
 		_, cl := c.clientOf(a)

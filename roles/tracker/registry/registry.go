@@ -35,6 +35,7 @@ var ErrClosed = errors.New("registry is closed")
 type Registry struct {
 	store *store
 	start time.Time
+	acks  *acks
 
 	mu      sync.RWMutex // held to write core's tables, and to read them from outside run
 	core    *core
@@ -79,7 +80,7 @@ func Open(path string) (*Registry, error) {
 	var self Origin
 	copy(self[:], st.node[:])
 	_, _ = rand.Read(self[nodeIDSize:]) // never fails
-	r.core = newCore(self)
+	r.core, r.acks = newCore(self), newAcks(self)
 	if err := st.load(r.core); err != nil {
 		_ = st.close()
 		return nil, fmt.Errorf("seederlist file %s: %w", path, err)
@@ -210,7 +211,7 @@ func (r *Registry) Renew(addr Addr, n int, digest [sha1.Size]byte, echo Stamp, d
 }
 
 // Expire ends the rows of a client that has been silent for lease or longer,
-// if this tracker is its home.
+// if this tracker is its home, or its home is forgotten.
 func (r *Registry) Expire(addr Addr, lease time.Duration, done func(Result, error)) {
 	r.request(&addr, func(b *batch) Result {
 		return b.expire(addr, b.mono-lease.Milliseconds())
@@ -220,8 +221,8 @@ func (r *Registry) Expire(addr Addr, lease time.Duration, done func(Result, erro
 // silentStep bounds the clients looked at under one lock.
 const silentStep = 4096
 
-// Silent lists the clients at home here that hold rows and have been silent
-// for lease or longer.
+// Silent lists the clients at home here, or at a forgotten tracker, that hold
+// rows and have been silent here for lease or longer.
 func (r *Registry) Silent(lease time.Duration) []Addr {
 	since := r.mono() - lease.Milliseconds()
 	var out []Addr
@@ -230,7 +231,7 @@ func (r *Registry) Silent(lease time.Duration) []Addr {
 		end := min(at+silentStep, len(r.core.clients))
 		for i := at; i < end; i++ {
 			c := &r.core.clients[i]
-			if c.present > 0 && c.home.seq != 0 && r.core.nodes[c.home.node] == r.core.self.Node() && c.seen.Load() <= since {
+			if c.present > 0 && c.home.seq != 0 && c.seen.Load() <= since && r.core.tends(r.core.nodes[c.home.node]) {
 				out = append(out, c.addr)
 			}
 		}
@@ -318,5 +319,9 @@ type Stats struct {
 func (r *Registry) Stats() Stats {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return Stats{len(r.core.torrents), len(r.core.clients), r.core.rows, r.core.present}
+	return r.core.stats()
+}
+
+func (c *core) stats() Stats {
+	return Stats{len(c.torrents), len(c.clients), c.rows, c.present}
 }
