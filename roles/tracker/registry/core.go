@@ -19,11 +19,16 @@ type core struct {
 	stored []uint64 // by origin number: the highest entry ever stored
 	// superseded are stored entries that the tables no longer point at.
 	superseded []dotRef
+	losers     uint64 // how many entries were ever superseded
+	swept      uint64 // the first so many of them are no longer stored
 	members    map[NodeID]*member
+	peers      int      // other trackers configured, or notCollecting
+	dropped    []uint64 // by origin number: the highest entry dropped
+	gc         collector
 }
 
 func newCore(self Origin) *core {
-	return &core{tables: newTables(), self: self, members: map[NodeID]*member{}}
+	return &core{tables: newTables(), self: self, members: map[NodeID]*member{}, peers: notCollecting}
 }
 
 func (c *core) number(o Origin) uint32 {
@@ -31,6 +36,7 @@ func (c *core) number(o Origin) uint32 {
 	for len(c.have) < len(c.origins) {
 		c.have = append(c.have, 0)
 		c.stored = append(c.stored, 0)
+		c.dropped = append(c.dropped, 0)
 		if node := c.origins[len(c.have)-1].Node(); node != c.self.Node() {
 			c.memberOf(node)
 		}
@@ -77,10 +83,15 @@ func (c *core) admit(e *Entry) {
 		return
 	}
 	if ok && !e.beats(&cur) || c.belowFloor(e) {
-		c.superseded = append(c.superseded, dotRef{n, e.Dot.Seq})
+		c.supersede(dotRef{n, e.Dot.Seq})
 		return
 	}
-	c.set(e, n, func(d dotRef) { c.superseded = append(c.superseded, d) })
+	c.set(e, n, c.supersede)
+}
+
+func (c *core) supersede(d dotRef) {
+	c.superseded = append(c.superseded, d)
+	c.losers++
 }
 
 func (c *core) belowFloor(e *Entry) bool {
@@ -109,6 +120,15 @@ type batch struct {
 	chunks  []chunk
 	bytes   int
 	members map[NodeID]bool // that became known (false) or forgotten (true)
+	drops   []condemned     // entries that go without another in their place
+	raises  Vector          // what another tracker has dropped
+	reports []report
+}
+
+// report is a vector that a member said it had, all of it at one moment.
+type report struct {
+	node NodeID
+	have Vector
 }
 
 // chunk is a part of a hash string on its way to the disk.
@@ -131,7 +151,7 @@ func (b *batch) saw(a Addr) {
 }
 
 func (b *batch) empty() bool {
-	return len(b.puts) == 0 && len(b.spans) == 0 && len(b.chunks) == 0 && len(b.members) == 0
+	return len(b.puts) == 0 && len(b.spans) == 0 && len(b.chunks) == 0 && len(b.members) == 0 && len(b.drops) == 0 && len(b.raises) == 0
 }
 
 func (b *batch) get(k key) (Entry, bool) {
@@ -182,9 +202,13 @@ func (b *batch) write(e Entry) Stamp {
 // merge takes an entry that another tracker sent. It may be old, known, or
 // come again.
 func (b *batch) merge(e Entry) {
-	if b.c.covers(e.Dot) {
-		return
+	if !b.c.covers(e.Dot) {
+		b.mergeNewer(e)
 	}
+}
+
+// mergeNewer takes an entry if it is the newest of its register.
+func (b *batch) mergeNewer(e Entry) {
 	b.c.clock.observe(e.Stamp)
 	if e.Kind == KindRow && e.Stamp < b.floor(e.Addr) {
 		return
@@ -223,8 +247,10 @@ func (b *batch) haveOf(o Origin) uint64 {
 	return 0
 }
 
-// introduce numbers the origins that the batch is the first to mention.
+// introduce numbers the origins that the batch is the first to mention, and
+// notes what it drops.
 func (c *core) introduce(b *batch) {
+	c.raise(b)
 	for i := range b.puts {
 		c.number(b.puts[i].Dot.Origin)
 	}
@@ -256,9 +282,13 @@ func (c *core) apply(b *batch) {
 		i := c.number(o)
 		c.have[i] = max(c.have[i], n)
 	}
+	c.remove(b.drops)
 	for n, forgotten := range b.members {
 		m := c.memberOf(n)
 		m.recorded, m.forgotten = true, forgotten
+	}
+	for _, r := range b.reports {
+		c.report(r.node, r.have)
 	}
 	for a, s := range b.given {
 		_, cl := c.clientOf(a)

@@ -116,15 +116,19 @@ func (r *Registry) Forget(n NodeID, done func(known bool, err error)) {
 	})
 }
 
-// Report tells what vector a member said it had, all at one moment.
+// Report tells what vector a member said it had, all at one moment. v must not
+// be changed afterwards.
 func (r *Registry) Report(n NodeID, v Vector) {
 	if n == r.NodeID() {
 		return
 	}
-	r.Meet(n)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.core.report(n, v)
+	r.submit(op{
+		plan: func(b *batch) {
+			b.meet(n)
+			b.reports = append(b.reports, report{n, v})
+		},
+		done: func(error) {},
+	})
 }
 
 // Member is another tracker, as status shows it.

@@ -254,17 +254,24 @@ func (s *store) loadOrigins(c *core) error {
 			return err
 		}
 		s.origins = len(c.origins)
-		err = tx.Bucket(bucketVector).ForEach(func(k, v []byte) error {
-			if len(k) != 4 || len(v) != 8 || int(binary.BigEndian.Uint32(k)) >= len(c.have) {
-				return fmt.Errorf("%w: vector entry %x", ErrDamaged, k)
-			}
-			c.have[binary.BigEndian.Uint32(k)] = binary.BigEndian.Uint64(v)
-			return nil
-		})
-		if err != nil || s.version < 2 {
+		if err := loadByOrigin(tx.Bucket(bucketVector), c.have); err != nil || s.version < 2 {
 			return err
 		}
-		return s.loadMembers(tx, c)
+		if v := tx.Bucket(bucketMeta).Get(keyClock); len(v) == 8 {
+			c.clock.observe(min(Stamp(binary.BigEndian.Uint64(v)), maxStamp))
+		}
+		return errors.Join(loadByOrigin(tx.Bucket(bucketDropped), c.dropped), s.loadMembers(tx, c))
+	})
+}
+
+// loadByOrigin reads a bucket of sequence numbers by origin number.
+func loadByOrigin(b *bolt.Bucket, into []uint64) error {
+	return b.ForEach(func(k, v []byte) error {
+		if len(k) != 4 || len(v) != 8 || int(binary.BigEndian.Uint32(k)) >= len(into) {
+			return fmt.Errorf("%w: %x in a vector", ErrDamaged, k)
+		}
+		into[binary.BigEndian.Uint32(k)] = binary.BigEndian.Uint64(v)
+		return nil
 	})
 }
 
@@ -315,6 +322,9 @@ func (s *store) fill(tx *bolt.Tx, c *core, b *batch, dead []dotRef) error {
 	if err != nil {
 		return err
 	}
+	if err := s.fillDrops(tx, c, b); err != nil {
+		return err
+	}
 	for _, d := range dead {
 		if err := entries.Delete(d.appendKey(key[:0])); err != nil {
 			return err
@@ -346,6 +356,34 @@ func (s *store) fill(tx *bolt.Tx, c *core, b *batch, dead []dotRef) error {
 		}
 	}
 	return nil
+}
+
+// fillDrops removes what the batch drops and keeps what must be remembered of
+// it: how far it went, for those that do not know, and the clock, so that no
+// later change gets an older stamp.
+func (s *store) fillDrops(tx *bolt.Tx, c *core, b *batch) error {
+	if len(b.drops) == 0 && len(b.raises) == 0 {
+		return nil
+	}
+	raised := map[uint32]bool{}
+	entries := tx.Bucket(bucketEntries)
+	for _, d := range b.drops {
+		raised[d.ref.origin] = true
+		if err := entries.Delete(d.ref.appendKey(nil)); err != nil {
+			return err
+		}
+	}
+	for o := range b.raises {
+		raised[c.number(o)] = true
+	}
+	dropped := tx.Bucket(bucketDropped)
+	for n := range raised {
+		v := binary.BigEndian.AppendUint64(nil, c.dropped[n])
+		if err := dropped.Put(binary.BigEndian.AppendUint32(nil, n), v); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(bucketMeta).Put(keyClock, binary.BigEndian.AppendUint64(nil, uint64(c.clock.last)))
 }
 
 func (s *store) fillChunks(tx *bolt.Tx, b *batch) error {

@@ -24,6 +24,7 @@ type tables struct {
 
 	rows    int // listed or gone
 	present int // listed
+	floors  int
 }
 
 func newTables() *tables {
@@ -287,6 +288,8 @@ func (t *tables) set(e *Entry, origin uint32, old func(dotRef)) {
 		n, c := t.clientOf(e.Addr)
 		if c.floor != nil {
 			old(c.floor.ref())
+		} else {
+			t.floors++
 		}
 		c.floor = &m
 		t.dropBelow(n, old)
@@ -341,11 +344,16 @@ func (t *tables) dropBelow(cn uint32, old func(dotRef)) {
 			continue
 		}
 		old(r.ref())
-		if !r.gone() {
-			t.unlist(c, tor.id, r)
-		}
-		tor.drop(i)
-		t.rows--
+		t.dropRow(c, tor, i)
 	}
 	c.torrents = keep
+}
+
+// dropRow forgets a row; the client's list of torrents is the caller's.
+func (t *tables) dropRow(c *client, tor *torrent, i int) {
+	if r := tor.rows[i]; !r.gone() {
+		t.unlist(c, tor.id, r)
+	}
+	tor.drop(i)
+	t.rows--
 }
