@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mtor-dev/mtor/config"
 	"github.com/mtor-dev/mtor/roles/tracker"
+	"github.com/mtor-dev/mtor/roles/tracker/admin"
 )
 
 var trackerArgs = []string{"<my_ip:port>", "<other_ip:port>", "<seederlist_file>", "<log_file>"}
@@ -73,6 +77,7 @@ Exit codes: 0 ok (ended by SIGTERM), 1 failed, 2 wrong usage or settings,
 	cmd.Flags().String("ack", config.AckSelf, "answer when a change is on this tracker's disk (self), or on another's too while one is connected (peer)")
 	cmd.Flags().Bool("accept-data-loss", false, "start empty when the seederlist file is damaged and no other tracker can be reached")
 	cmd.Flags().String("admin", "", "loopback ip:port to answer \"mtor tracker status\" on")
+	cmd.AddCommand(newTrackerSeedersCmd(), newTrackerStatusCmd(), newTrackerForgetCmd())
 	return cmd
 }
 
@@ -103,13 +108,36 @@ func runTracker(ctx context.Context, c config.Tracker) error {
 	role, err := tracker.New(ctx, tracker.Options{
 		Addr: c.Addr, Peers: c.Peers, SeederlistFile: c.SeederlistFile,
 		Listen: listen, Dial: dial, Lease: c.Lease, Log: log,
+		AckPeer: c.Ack == config.AckPeer, AcceptDataLoss: c.AcceptDataLoss,
 	})
+	if errors.Is(err, tracker.ErrDataLoss) {
+		err = fmt.Errorf("%w (--accept-data-loss)", err)
+	}
 	if err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}
+	var asked net.Listener
+	if c.Admin != "" {
+		if asked, err = new(net.ListenConfig).Listen(ctx, "tcp", c.Admin); err != nil {
+			return errors.Join(fmt.Errorf("tracker: --admin: %w", err), runOut(ctx, role))
+		}
+		_, _ = fmt.Fprintf(os.Stdout, "admin on %s\n", asked.Addr())
+	}
 	_, _ = fmt.Fprintf(os.Stdout, "tracker ready on %s\n", role.Addr())
-	if err := role.Run(ctx); err != nil {
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return role.Run(ctx) })
+	if asked != nil {
+		tasks.Go(func() error { return admin.Serve(ctx, asked, role) })
+	}
+	if err := tasks.Wait(); err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}
 	return nil
+}
+
+// runOut closes a tracker that has been made and is not to run.
+func runOut(ctx context.Context, role *tracker.Tracker) error {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	return role.Run(ctx)
 }

@@ -164,8 +164,7 @@ func (q *requests) announce(from string, a *wire.Announce, echo registry.Stamp) 
 	brings := a.GetFilename() != "" && (n > 0 || a.GetFilesize() == 0)
 	if refusal == nil && !brings && q.changing.Load() == 0 {
 		if res, ok := q.t.reg.Refresh(&ann); ok {
-			s := &slot{result: res, ready: closed, then: q.announced(&ann, a)}
-			return s, nil
+			return q.unchanged(res, q.announced(&ann, a)), nil
 		}
 	}
 	held := int64(0)

@@ -199,6 +199,20 @@ func (q *requests) change(then func(*slot)) (*slot, func(registry.Result, error)
 	return s, func(res registry.Result, err error) {
 		s.result, s.err = res, err
 		q.changing.Add(-1)
+		if err == nil && q.t.opts.AckPeer {
+			q.t.reg.AfterAck(func() { close(s.ready) })
+			return
+		}
 		close(s.ready)
 	}
+}
+
+// unchanged is the slot of a change that was made before.
+func (q *requests) unchanged(res registry.Result, then func(*slot)) *slot {
+	s := &slot{result: res, ready: closed, then: then}
+	if q.t.opts.AckPeer { // it may still be on its way to the others
+		s.ready = make(chan struct{})
+		q.t.reg.AfterAck(func() { close(s.ready) })
+	}
+	return s
 }

@@ -53,7 +53,8 @@ type session struct {
 	t      *Tracker
 	sess   transport.Session
 	source netip.Addr
-	peer   bool // the other end is a configured tracker
+	peer   bool            // the other end is a configured tracker
+	node   registry.NodeID // its ID
 
 	mu    sync.Mutex
 	named map[registry.Addr]bool // the addresses that the client spoke for
@@ -105,7 +106,7 @@ func (s *session) converse(ctx context.Context) error {
 			return wire.Errorf(wire.Error_ERROR_BAD_REQUEST,
 				"a tracker from %v, which is none of the other trackers' addresses", s.source)
 		}
-		s.peer = true
+		s.peer, s.node = true, registry.NodeID(hello.GetNodeId())
 	}
 	return s.streams(ctx)
 }
