@@ -21,6 +21,7 @@ import (
 	mrand "math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mtor-dev/mtor/torrentfmt"
@@ -41,6 +42,10 @@ type Registry struct {
 	core    *core
 	pins    int
 	changed chan struct{} // closed and replaced when the vector grows
+	unread  chan struct{} // a scan was closed
+	hidden  map[NodeID]bool
+
+	repaired atomic.Uint64
 
 	submitMu sync.RWMutex // held to send on ops; for writing to close it
 	closed   bool
@@ -57,6 +62,7 @@ type op struct {
 	plan  func(*batch)
 	done  func(error)
 	whole *Addr // plan needs all rows of this client
+	alone bool  // plan drops entries: in a batch of its own, while no scan is open
 }
 
 // queued bounds the changes that wait for the disk; beyond it their callers do.
@@ -73,6 +79,7 @@ func Open(path string) (*Registry, error) {
 		store:   st,
 		start:   time.Now(),
 		changed: make(chan struct{}),
+		unread:  make(chan struct{}, 1),
 		ops:     make(chan op, queued),
 		stopped: make(chan struct{}),
 		failed:  make(chan struct{}),
@@ -114,6 +121,9 @@ func (r *Registry) Err() error {
 		return nil
 	}
 }
+
+// Origin is what this run of the tracker writes under.
+func (r *Registry) Origin() Origin { return r.core.self }
 
 // NodeID is this tracker's ID, which the file keeps.
 func (r *Registry) NodeID() NodeID { return r.store.node }
@@ -248,13 +258,17 @@ type Seeder struct {
 }
 
 // Seeders appends to dst up to want of a torrent's listed peers, without
-// asker, each as likely as any other. total is how many there are in all.
+// asker and those that [Registry.Hide] hides, each as likely as any other. total
+// is how many there are in all.
 func (r *Registry) Seeders(dst []Seeder, id torrentfmt.ID, asker Addr, want int) (list []Seeder, total int) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	tor := r.core.torrent(id)
 	if tor == nil {
 		return dst, 0
+	}
+	if r.hidden != nil {
+		return r.visible(dst, tor, asker, want)
 	}
 	n, skip := int(tor.present), -1
 	total = n

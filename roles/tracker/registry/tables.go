@@ -25,6 +25,7 @@ type tables struct {
 	rows    int // listed or gone
 	present int // listed
 	floors  int
+	buckets [Buckets]uint64
 }
 
 func newTables() *tables {
@@ -320,6 +321,7 @@ func (t *tables) setRow(e *Entry, origin uint32, old func(dotRef)) {
 	tor.put(i, r)
 	if !r.gone() {
 		c.flip(tor.id, r.whole())
+		t.mark(tor.id, c.addr, r)
 		c.present++
 		t.present++
 	}
@@ -327,6 +329,7 @@ func (t *tables) setRow(e *Entry, origin uint32, old func(dotRef)) {
 
 func (t *tables) unlist(c *client, id torrentfmt.ID, r row) {
 	c.flip(id, r.whole())
+	t.mark(id, c.addr, r)
 	c.present--
 	t.present--
 }

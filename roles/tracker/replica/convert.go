@@ -156,3 +156,16 @@ func decodeSpans(list []*wire.Span) ([]registry.Span, error) {
 	}
 	return out, nil
 }
+
+func encodeSummary(s registry.Summary) *wire.Check {
+	return &wire.Check{Vector: s.Vector[:], Buckets: s.Buckets[:]}
+}
+
+func decodeSummary(c *wire.Check) (s registry.Summary, err error) {
+	if len(c.GetVector()) != len(s.Vector) || len(c.GetBuckets()) != len(s.Buckets) {
+		return s, bad("check of %d buckets, digest of %d bytes", len(c.GetBuckets()), len(c.GetVector()))
+	}
+	copy(s.Vector[:], c.GetVector())
+	copy(s.Buckets[:], c.GetBuckets())
+	return s, nil
+}
