@@ -26,6 +26,7 @@ gets them, piece by piece, from all who have them.
 		newClientCmd(),
 		newTorrentCmd(),
 		newDemoCmd(),
+		newBenchCmd(),
 		newVersionCmd(),
 	)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
