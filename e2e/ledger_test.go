@@ -38,6 +38,7 @@ func sized(small, real int) int {
 type ledger struct {
 	mu    sync.Mutex
 	rows  map[int]map[string]bool // torrent -> "ip:port whole" or "... part"
+	ports int                     // given to clients so far
 	lives int
 	acks  int
 	more  chan struct{} // closed and replaced at each acknowledgement
@@ -59,6 +60,14 @@ func (l *ledger) count() (acks int, more <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.acks, l.more
+}
+
+// port is one that no client of this ledger has had.
+func (l *ledger) port() uint16 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ports++
+	return uint16(l.ports)
 }
 
 // progress waits for n more acknowledgements.
@@ -270,20 +279,19 @@ type town struct {
 }
 
 // settle starts living at the test's addresses from 10 on.
-func (s *swarm) settle(l *ledger, at int) *town {
+func (s *swarm) settle(l *ledger) *town {
 	const addresses = 6
 	t := &town{s: s, ledger: l}
 	t.ctx, t.closing = context.WithCancel(s.ctx)
 	trackers := []string{s.trackers[0].addr, s.trackers[1].addr}
 	for i := range addresses {
 		ip := netip.MustParseAddr(s.ip(10 + i))
-		first := 1 + at*10_000 // ports differ even where all share an IP
 		t.wg.Go(func() {
-			rnd := mrand.New(mrand.NewPCG(uint64(i), uint64(at)))
+			rnd := mrand.New(mrand.NewPCG(uint64(i), uint64(l.port())))
 			table := transport.Table{tcp.New(tcp.Options{LocalIP: ip})}
-			for n := 0; t.ctx.Err() == nil; n++ {
+			for t.ctx.Err() == nil {
 				x := &life{
-					addr: netip.AddrPortFrom(ip, uint16(first+n*addresses+i)), dial: table, trackers: trackers,
+					addr: netip.AddrPortFrom(ip, l.port()), dial: table, trackers: trackers,
 					at: rnd.IntN(2), listed: map[int]bool{}, ledger: l, rnd: rnd,
 				}
 				if err := x.live(s.ctx); err != nil {
@@ -363,7 +371,7 @@ func TestNothingAcknowledgedIsLostToKills(t *testing.T) {
 	s := newPair(t, "--lease", "24h")
 	s.startBoth()
 	l := newLedger()
-	town := s.settle(l, 0)
+	town := s.settle(l)
 	kills := sized(20, 200)
 	for k := range kills {
 		// At a moment that no pattern of commits and rounds fits.
@@ -400,7 +408,7 @@ func TestPartitionedTrackersServeAndAgreeAfterwards(t *testing.T) {
 			a.args[2], b.args[2] = "tcp://"+toB.addr, "tcp://"+toA.addr
 			s.startBoth()
 			l := newLedger()
-			town := s.settle(l, 0)
+			town := s.settle(l)
 			for range sized(2, 10) {
 				l.progress(s, 200)
 				toB.set(how.toSecond)
@@ -412,5 +420,29 @@ func TestPartitionedTrackersServeAndAgreeAfterwards(t *testing.T) {
 			town.close()
 			l.check(s)
 		})
+	}
+}
+
+func TestWhatBothHaveAcknowledgedOutlivesALostDisk(t *testing.T) {
+	t.Parallel()
+	heavy(t)
+	s := newPair(t, "--lease", "24h", "--ack", "peer")
+	s.startBoth()
+	l := newLedger()
+	for k := range sized(4, 20) {
+		town := s.settle(l)
+		l.progress(s, 100+k*7%50)
+		x := s.trackers[k%2]
+		x.Kill()
+		if err := os.Remove(s.path(x.name + ".db")); err != nil {
+			t.Fatal(err)
+		}
+		l.progress(s, 50)
+		x.start()
+		l.progress(s, 50)
+		town.close()
+		// Until both have the same, what the one that was left answered for
+		// is on its disk alone.
+		l.check(s)
 	}
 }

@@ -55,6 +55,7 @@ func TestAReplyNamesTheOtherTrackersOncePerStream(t *testing.T) {
 				t.Errorf("reply %d names %q", i, r.GetTrackers())
 			}
 		}
+		w.settle()
 		r := w.call(addrB, "10.1.0.1:1").ok(renew(f), nil)
 		if want := []string{addrA, addrC}; !slices.Equal(r.GetTrackers(), want) {
 			t.Errorf("the reply to a renewal elsewhere names %q, want %q", r.GetTrackers(), want)

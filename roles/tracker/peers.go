@@ -144,6 +144,9 @@ func (t *Tracker) pullFrom(ctx context.Context, peer string) (connected bool, er
 		CaughtUp: func(n int, d time.Duration) {
 			log.Info("caught up with peer tracker", "rows", n, "in", d.Round(time.Microsecond))
 		},
+		Repaired: func(n int) {
+			log.Warn("the lists differed although both trackers knew the same; repaired", "rows", n)
+		},
 	}
 	return true, p.Run(ctx, st)
 }

@@ -102,6 +102,7 @@ func New(ctx context.Context, o Options) (*Tracker, error) {
 		doors:   doors{limits: o.limits},
 		pulls:   semaphore.NewWeighted(max(hashBudget, replica.MaxHashes)),
 	}
+	t.reg.Collect(len(o.Peers))
 	if err := t.bind(ctx); err != nil {
 		return nil, errors.Join(err, reg.Close())
 	}
@@ -162,6 +163,7 @@ func (t *Tracker) Run(ctx context.Context) error {
 		loops.Go(func() { t.follow(ctx, p) })
 	}
 	loops.Go(func() { t.expire(ctx) })
+	loops.Go(func() { t.hide(ctx) })
 	select {
 	case <-ctx.Done():
 	case <-t.reg.Failed():
