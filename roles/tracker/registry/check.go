@@ -114,6 +114,9 @@ func (b *batch) repair(entries []Entry, at [sha1.Size]byte) int {
 	}
 	before := len(b.puts)
 	for _, e := range entries {
+		if !e.Kind.known() {
+			continue
+		}
 		if _, ok := b.get(e.key()); ok || !e.Gone && e.Kind == KindRow {
 			b.mergeNewer(e)
 		}

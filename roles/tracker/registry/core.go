@@ -73,6 +73,9 @@ func (c *core) admit(e *Entry) {
 	n := c.number(e.Dot.Origin)
 	c.stored[n] = max(c.stored[n], e.Dot.Seq)
 	c.clock.observe(e.Stamp)
+	if !e.Kind.known() {
+		return
+	}
 	// Stamps of expiries are this tracker's own doing: no client was told.
 	if !e.Stamp.byExpiry() && e.Dot.Origin.Node() == c.self.Node() && e.Kind != KindTorrent {
 		_, cl := c.clientOf(e.Addr)
@@ -176,12 +179,15 @@ func (b *batch) floor(a Addr) Stamp {
 }
 
 func (b *batch) put(e Entry) {
-	b.newest[e.key()] = e
 	b.puts = append(b.puts, e)
+	b.bytes += maxRowBytes + len(e.Name) + len(e.Extra)
+	if !e.Kind.known() {
+		return
+	}
+	b.newest[e.key()] = e
 	if e.Kind != KindTorrent {
 		b.touched[e.Addr] = true
 	}
-	b.bytes += maxRowBytes + len(e.Name)
 }
 
 // maxRowBytes is what an entry without a name takes in the file, roughly.
@@ -210,6 +216,10 @@ func (b *batch) merge(e Entry) {
 // mergeNewer takes an entry if it is the newest of its register.
 func (b *batch) mergeNewer(e Entry) {
 	b.c.clock.observe(e.Stamp)
+	if !e.Kind.known() {
+		b.put(e)
+		return
+	}
 	if e.Kind == KindRow && e.Stamp < b.floor(e.Addr) {
 		return
 	}
@@ -264,7 +274,7 @@ func (c *core) introduce(b *batch) {
 func (b *batch) lasting(visit func(*Entry)) {
 	for i := range b.puts {
 		e := &b.puts[i]
-		if b.newest[e.key()].Dot == e.Dot {
+		if !e.Kind.known() || b.newest[e.key()].Dot == e.Dot {
 			visit(e)
 		}
 	}

@@ -21,6 +21,9 @@ func (s seen) has(d Dot) bool {
 // what the vector covers is here, if what is here is older.
 func (b *batch) mergeFull(e Entry) {
 	if b.c.covers(e.Dot) {
+		if !e.Kind.known() {
+			return
+		}
 		cur, ok := b.get(e.key())
 		if !ok || !e.beats(&cur) {
 			return
