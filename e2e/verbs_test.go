@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -91,5 +93,47 @@ func TestDamagedFileIsSetAsideAndRefilled(t *testing.T) {
 	}
 	if !slices.ContainsFunc(files, func(f os.DirEntry) bool { return strings.HasPrefix(f.Name(), a.name+".db.damaged-") }) {
 		t.Errorf("nothing was set aside: %v", files)
+	}
+}
+
+func TestFlippedBitsNeitherEndNorFoolATracker(t *testing.T) {
+	t.Parallel()
+	s := newSwarm(t)
+	var names []string
+	c := s.client(10, "sharer")
+	for i := range 8 {
+		name := string(rune('a' + i))
+		s.write(name, 1000, byte(i))
+		c.do("share " + name + " " + name + ".mtorrent")
+		names = append(names, name)
+	}
+	for _, name := range names {
+		s.bothList(s.id(name+".mtorrent"), whole(c)...)
+	}
+	c.Kill() // so that it makes up for nothing
+	a := s.trackers[0]
+	terminate(t, a.Process)
+	if err := a.Wait(s.ctx); err != nil {
+		t.Fatal(err)
+	}
+	file := s.path(a.name + ".db")
+	sound, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range sized(8, 200) {
+		b := bytes.Clone(sound)
+		for range 1 + rnd.IntN(30) {
+			b[rnd.IntN(len(b))] ^= 1 << rnd.IntN(8)
+		}
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a.start()
+		for _, name := range names {
+			s.lists([]*tracker{a}, s.id(name+".mtorrent"), whole(c))
+		}
+		a.Kill()
 	}
 }
