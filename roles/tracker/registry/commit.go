@@ -8,9 +8,12 @@ import (
 )
 
 const (
-	// batchEntries and batchBytes bound one commit: large enough that its
-	// fsync costs each entry little, small enough that nobody waits long.
-	batchEntries = 2000
+	// batchOps, batchEntries and batchBytes bound one commit: large enough that
+	// its fsync costs each entry little, small enough that nobody waits long.
+	// There are more entries than changes only while another tracker's are
+	// caught up with.
+	batchOps     = 2000
+	batchEntries = 8000
 	batchBytes   = 4 << 20
 	// sweepBatch bounds the superseded entries removed in one commit, and
 	// sweepFrom is how many it takes until they are removed along with other
@@ -86,7 +89,7 @@ gather:
 		}
 		o.plan(b)
 		ops = append(ops, o)
-		if len(b.puts) >= batchEntries || b.bytes >= batchBytes || len(ops) >= queued {
+		if len(b.puts) >= batchEntries || b.bytes >= batchBytes || len(ops) >= batchOps {
 			break
 		}
 		select {

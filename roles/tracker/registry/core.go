@@ -111,8 +111,8 @@ type batch struct {
 	c      *core
 	wall   int64 // milliseconds since 1970
 	mono   int64 // milliseconds since the registry was opened
-	newest map[key]Entry
 	puts   []Entry
+	newest map[key]int // index into puts
 	given  map[Addr]Stamp
 	seen   []Addr
 	// touched are the clients that the batch changes. What needs all of a
@@ -142,7 +142,7 @@ type chunk struct {
 }
 
 func (c *core) begin(wall, mono int64) *batch {
-	b := &batch{c: c, wall: wall, mono: mono, newest: map[key]Entry{}, given: map[Addr]Stamp{}, touched: map[Addr]bool{}, spans: map[Origin]uint64{}, members: map[NodeID]bool{}}
+	b := &batch{c: c, wall: wall, mono: mono, newest: map[key]int{}, given: map[Addr]Stamp{}, touched: map[Addr]bool{}, spans: map[Origin]uint64{}, members: map[NodeID]bool{}}
 	b.seq = c.own()
 	return b
 }
@@ -158,8 +158,8 @@ func (b *batch) empty() bool {
 }
 
 func (b *batch) get(k key) (Entry, bool) {
-	if e, ok := b.newest[k]; ok {
-		return e, true
+	if i, ok := b.newest[k]; ok {
+		return b.puts[i], true
 	}
 	e, ok := b.c.get(k)
 	if ok && k.kind == KindRow && e.Stamp < b.floor(k.addr) {
@@ -169,8 +169,8 @@ func (b *batch) get(k key) (Entry, bool) {
 }
 
 func (b *batch) floor(a Addr) Stamp {
-	if e, ok := b.newest[key{kind: KindFloor, addr: a}]; ok {
-		return e.Stamp
+	if i, ok := b.newest[key{kind: KindFloor, addr: a}]; ok {
+		return b.puts[i].Stamp
 	}
 	if c := b.c.client(a); c != nil {
 		return c.floorStamp()
@@ -184,7 +184,7 @@ func (b *batch) put(e Entry) {
 	if !e.Kind.known() {
 		return
 	}
-	b.newest[e.key()] = e
+	b.newest[e.key()] = len(b.puts) - 1
 	if e.Kind != KindTorrent {
 		b.touched[e.Addr] = true
 	}
@@ -274,7 +274,7 @@ func (c *core) introduce(b *batch) {
 func (b *batch) lasting(visit func(*Entry)) {
 	for i := range b.puts {
 		e := &b.puts[i]
-		if !e.Kind.known() || b.newest[e.key()].Dot == e.Dot {
+		if !e.Kind.known() || b.newest[e.key()] == i {
 			visit(e)
 		}
 	}

@@ -18,8 +18,8 @@ import (
 )
 
 // ahead is how many messages may be decoded before the first is durable, so
-// that reading and writing overlap.
-const ahead = 4
+// that reading and writing overlap: two commits full.
+const ahead = 16
 
 // Puller pulls into one registry.
 type Puller struct {
