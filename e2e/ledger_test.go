@@ -178,7 +178,7 @@ func (x *life) renew(ctx context.Context) error {
 		var sum [sha1.Size]byte
 		for n, whole := range x.listed {
 			id := idOf(n)
-			b := append(id[:], 0)
+			b := slices.Concat(id[:], []byte{0})
 			if whole {
 				b[sha1.Size] = 1
 			}

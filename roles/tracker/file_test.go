@@ -9,8 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	bolt "go.etcd.io/bbolt"
-
+	"github.com/mtor-dev/mtor/roles/client/library"
 	"github.com/mtor-dev/mtor/roles/tracker/registry"
 )
 
@@ -42,32 +41,31 @@ var damages = map[string]struct {
 		write(t, path, bytes.Repeat([]byte("SQLite format 3\x00"), 1000))
 	}},
 	"another program's bbolt file": {"foreign", func(t *testing.T, path string) {
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
+		dir := t.TempDir()
+		l, err := library.Open(dir)
+		if err == nil {
+			err = l.Close()
 		}
-		db, err := bolt.Open(path, 0o600, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = db.Update(func(tx *bolt.Tx) error {
-			_, err := tx.CreateBucket([]byte("photos"))
-			return err
-		})
-		if err := errors.Join(err, db.Close()); err != nil {
-			t.Fatal(err)
-		}
+		write(t, path, read(t, filepath.Join(dir, library.FileName)))
 	}},
 	"of another version": {"other-version", func(t *testing.T, path string) {
-		db, err := bolt.Open(path, 0o600, nil)
-		if err != nil {
-			t.Fatal(err)
+		b := read(t, path)
+		key := []byte("version") // its value stands behind it, in every copy of the page
+		if !bytes.Contains(b, key) {
+			t.Fatal("the file holds no version")
 		}
-		err = db.Update(func(tx *bolt.Tx) error {
-			return tx.Bucket([]byte("mtor")).Put([]byte("version"), []byte{0, 0, 1, 0})
-		})
-		if err := errors.Join(err, db.Close()); err != nil {
-			t.Fatal(err)
+		for at := 0; ; {
+			i := bytes.Index(b[at:], key)
+			if i < 0 {
+				break
+			}
+			at += i + len(key)
+			copy(b[at:], []byte{0, 0, 1, 0})
 		}
+		write(t, path, b)
 	}},
 }
 

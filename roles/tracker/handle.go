@@ -116,7 +116,7 @@ func (s *session) speaksFor(addr registry.Addr) bool {
 	return true
 }
 
-// list answers at once: what it shows is durable, and the asker's own changes
+// list waits for nothing: what it shows is durable, and the asker's own changes
 // on their way do not touch others' rows.
 func (q *requests) list(from string, l *wire.SeederList) *slot {
 	id, err := torrentfmt.IDFromBytes(l.GetTorrentId())
@@ -130,19 +130,17 @@ func (q *requests) list(from string, l *wire.SeederList) *slot {
 			return refusal
 		}
 	}
-	s := new(slot)
-	q.fill(s, id, asker, l.GetWant())
-	return s
+	return &slot{ready: closed, then: func(s *slot) { q.fill(s, id, asker, l.GetWant()) }}
 }
 
-// fill puts a sample of peers into the reply.
+// fill puts a sample of peers into the reply. It is the answering goroutine's.
 func (q *requests) fill(s *slot, id torrentfmt.ID, asker registry.Addr, want uint32) {
-	list, total := q.t.reg.Seeders(nil, id, asker, int(min(want, wire.MaxWant)))
-	out := make([]wire.Seeder, len(list))
-	for i, p := range list {
-		out[i] = wire.Seeder(p)
+	list, total := q.t.reg.Seeders(q.sample[:0], id, asker, int(min(want, wire.MaxWant)))
+	q.sample, q.pack = list, q.pack[:0]
+	for _, p := range list {
+		q.pack = append(q.pack, wire.Seeder(p))
 	}
-	s.reply.Seeders = wire.PackSeeders(out)
+	s.reply.Seeders = wire.PackSeeders(q.pack)
 	s.reply.Seeders.Total = uint32(total)
 }
 

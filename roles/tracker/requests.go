@@ -36,6 +36,10 @@ type requests struct {
 	// told is whether this stream's client has heard of the other trackers; the
 	// answering goroutine's.
 	told bool
+	// sample and pack are room for peers, for one reply after the other; also
+	// its own.
+	sample []registry.Seeder
+	pack   []wire.Seeder
 }
 
 // slot is the place of one answer in the order of the answers.
