@@ -122,7 +122,7 @@ func (x *trackerBench) run(ctx context.Context) error {
 	}
 	steps := []func(context.Context) error{x.newTorrents, x.newRows, x.refreshes, x.refreshesWithPeers, x.lag}
 	if x.a != nil {
-		steps = append(steps, x.catchUp, x.restart, x.memory)
+		steps = append(steps, x.disk, x.catchUp, x.restart, x.memory)
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
