@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -22,7 +24,8 @@ type giver struct {
 	out *bufio.Writer
 	buf []byte
 
-	node   registry.NodeID // of the puller; zero if it did not say
+	origin registry.Origin // of the puller; zero if it did not say
+	node   registry.NodeID // the same
 	repair chan []byte     // buckets asked for
 	mu     sync.Mutex
 	ends   []roundEnd // given and not acknowledged
@@ -53,8 +56,9 @@ func Give(ctx context.Context, st transport.Stream, reg *registry.Registry, in *
 	switch len(first.GetOrigin()) {
 	case 0: // of a version that does not say
 	case registry.OriginSize:
-		g.node = registry.Origin(first.GetOrigin()).Node()
-		defer reg.Attach(g.node, had)()
+		g.origin = registry.Origin(first.GetOrigin())
+		g.node = g.origin.Node()
+		defer reg.Attach(g.node, had.Clone())()
 	default:
 		err := bad("origin of %d bytes", len(first.GetOrigin()))
 		cancel(err)
@@ -67,7 +71,7 @@ func Give(ctx context.Context, st transport.Stream, reg *registry.Registry, in *
 	}()
 	stop := context.AfterFunc(ctx, func() { st.Abort(transport.Code(wire.Error_ERROR_CANCELLED)) })
 	defer stop()
-	err = g.rounds(ctx, had)
+	err = g.rounds(ctx, g.credit(had))
 	cancel(err)
 	<-listening
 	return context.Cause(ctx)
@@ -181,6 +185,14 @@ func (g *giver) give(entries []registry.Entry) error {
 	return nil
 }
 
+// credit counts what the puller writes itself as had: it need not come back.
+func (g *giver) credit(had registry.Vector) registry.Vector {
+	if g.node != (registry.NodeID{}) {
+		had[g.origin] = math.MaxUint64
+	}
+	return had
+}
+
 // round gives everything that had does not cover and returns the vector of
 // one that has taken it.
 func (g *giver) round(number uint64, had registry.Vector) (registry.Vector, error) {
@@ -189,14 +201,13 @@ func (g *giver) round(number uint64, had registry.Vector) (registry.Vector, erro
 	if scan.Full() {
 		had = nil
 	}
-	next := had.Clone()
-	if next == nil {
-		next = registry.Vector{}
-	}
 	spans := had.SpansTo(scan.Vector())
+	next := registry.Vector{}
+	maps.Copy(next, had)
 	for _, s := range spans {
 		next[s.Origin] = s.To
 	}
+	g.credit(next)
 	g.ended(number, next)
 	var last []registry.Entry
 	for {

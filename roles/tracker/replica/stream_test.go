@@ -276,3 +276,96 @@ func TestBadPullIsRefused(t *testing.T) {
 		_ = r.Close()
 	}
 }
+
+// pulling is a puller by hand.
+type pulling struct {
+	t  *testing.T
+	st net.Conn
+	in *wire.Reader
+}
+
+func (p *pulling) say(m *wire.Pulled) {
+	p.t.Helper()
+	if err := wire.Write(p.st, m); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// round reads to the end of a round.
+func (p *pulling) round() (entries []registry.Entry, full bool) {
+	p.t.Helper()
+	for {
+		var g wire.Given
+		if err := p.in.Next(&g, maxMessage); err != nil {
+			p.t.Fatal(err)
+		}
+		got, err := decode(&g)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		for _, e := range got {
+			if e.Kind == registry.KindTorrent {
+				if _, err := p.in.Discard(hashLength(e.Size)); err != nil {
+					p.t.Fatal(err)
+				}
+			}
+		}
+		entries, full = append(entries, got...), full || g.GetFull()
+		if g.GetRound() > 0 {
+			return entries, full
+		}
+	}
+}
+
+func TestPullersOwnEntriesDoNotComeBackToIt(t *testing.T) {
+	synctest.Test(t, pullersOwnEntries)
+}
+
+func pullersOwnEntries(t *testing.T) {
+	a := open(t, filepath.Join(t.TempDir(), "a"))
+	a.Collect(1)
+	x, y := net.Pipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	gave := make(chan struct{})
+	go func() {
+		defer close(gave)
+		_ = Give(ctx, pipe{x}, a, wire.NewReader(&Patience{Stream: pipe{x}, Wait: 0}))
+	}()
+	defer func() {
+		cancel()
+		_, _ = x.Close(), y.Close()
+		<-gave
+	}()
+	p := &pulling{t, y, wire.NewReader(y)}
+	o := registry.Origin{1: 7}
+	p.say(&wire.Pulled{Origin: o[:]})
+	if got, full := p.round(); len(got) > 0 || full {
+		t.Fatalf("%v (full: %v) from an empty list", got, full)
+	}
+	// What the puller wrote comes to a by the other way, and a drops it.
+	id, _ := torrent(1)
+	merged := make(chan error, 1)
+	a.Merge([]registry.Entry{{
+		Dot: registry.Dot{Origin: o, Seq: 1}, Stamp: 2, Kind: registry.KindRow, Torrent: id, Addr: client(1), Gone: true,
+	}}, []registry.Span{{Origin: o, To: 1}}, func(err error) { merged <- err })
+	if err := <-merged; err != nil {
+		t.Fatal(err)
+	}
+	p.say(&wire.Pulled{Have: encodeVector(registry.Vector{o: 1})})
+	drained := make(chan struct{})
+	go func() { // heartbeats
+		defer close(drained)
+		for a.Stats().Rows > 0 {
+			var g wire.Given
+			if p.in.Next(&g, maxMessage) != nil || len(g.GetEntries()) > 0 || g.GetRound() > 0 {
+				t.Errorf("came back: %v", &g)
+				return
+			}
+		}
+	}()
+	<-drained
+	share(t, a, 2, 2, 0)
+	if got, full := p.round(); len(got) != 3 || full {
+		t.Errorf("%v (full: %v), want a name, a home and a row", got, full)
+	}
+}
