@@ -44,6 +44,24 @@ func (c Tracker) Validate() error {
 	if c.Lease < MinLease || c.Lease > MaxLease {
 		return errorf("lease", "%v is out of bounds: want %v to %v", c.Lease, MinLease, MaxLease)
 	}
+	if c.Ack != AckSelf && c.Ack != AckPeer {
+		return errorf("ack", "%q is unknown: want %s or %s", c.Ack, AckSelf, AckPeer)
+	}
+	return checkAdmin(c.Admin)
+}
+
+// checkAdmin checks an address to be asked on. Whoever reaches it is answered,
+// so it must be one that only this machine reaches.
+func checkAdmin(s string) error {
+	if s == "" {
+		return nil
+	}
+	if err := checkOwn("admin", s); err != nil {
+		return err
+	}
+	if a, err := netip.ParseAddrPort(s); err == nil && !a.Addr().IsLoopback() {
+		return errorf("admin", "%q is reached by other machines: want a loopback address, such as 127.0.0.1:7001", s)
+	}
 	return nil
 }
 

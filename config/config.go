@@ -36,6 +36,12 @@ const MaxPeers = 8
 // names.
 const ClientTrackers = 2
 
+// When a tracker answers a request.
+const (
+	AckSelf = "self" // once the change is on its own disk
+	AckPeer = "peer" // once it is on another tracker's too, if one is connected
+)
+
 // LogStderr as log file means standard error.
 const LogStderr = "-"
 
@@ -56,6 +62,15 @@ type Tracker struct {
 	// Lease is how long a client stays listed that does not renew, MinLease
 	// to MaxLease.
 	Lease time.Duration `mapstructure:"lease"`
+	// Ack is AckSelf or AckPeer.
+	Ack string `mapstructure:"ack"`
+	// AcceptDataLoss lets the tracker start with an empty list when its file
+	// is damaged and no other tracker can be reached.
+	AcceptDataLoss bool `mapstructure:"accept_data_loss"`
+	// Admin is ip:port to answer questions about the tracker on, over HTTP;
+	// empty means not at all. It is an address of this machine alone: what is
+	// asked there needs no proof of who asks.
+	Admin string `mapstructure:"admin"`
 }
 
 // Client is what can be set for a client.
@@ -80,7 +95,7 @@ type Client struct {
 
 // TrackerDefaults is a tracker before anything was set.
 func TrackerDefaults() Tracker {
-	return Tracker{LogLevel: "info", Transport: TransportAuto, Lease: DefaultLease}
+	return Tracker{LogLevel: "info", Transport: TransportAuto, Lease: DefaultLease, Ack: AckSelf}
 }
 
 // ClientDefaults is a client before anything was set.

@@ -130,6 +130,9 @@ func TestTrackerChecksNameTheKeyAndTheMend(t *testing.T) {
 		"transport":       {func(c *Tracker) { c.Transport = "udp" }, "transport", "want auto"},
 		"short lease":     {func(c *Tracker) { c.Lease = time.Millisecond }, "lease", "1s"},
 		"long lease":      {func(c *Tracker) { c.Lease = 48 * time.Hour }, "lease", "24h"},
+		"ack":             {func(c *Tracker) { c.Ack = "all" }, "ack", "want self or peer"},
+		"admin":           {func(c *Tracker) { c.Admin = "host:1" }, "admin", "not an IP"},
+		"open admin":      {func(c *Tracker) { c.Admin = "0.0.0.0:1" }, "admin", "loopback"},
 	} {
 		t.Run(name, func(t *testing.T) { wantError(t, tracker(c.change).Validate(), c.key, c.why) })
 	}
@@ -161,6 +164,7 @@ func TestUsualSettingsPass(t *testing.T) {
 		"tracker IPv6":     tracker(func(c *Tracker) { c.Addr, c.Peers = "[::1]:7000", []string{"[::1]:7001"} }),
 		"tracker any":      tracker(func(c *Tracker) { c.Addr = "0.0.0.0:7000" }),
 		"tracker mesh":     tracker(func(c *Tracker) { c.Peers = []string{"b.example:1", "quic://c.example:1"} }),
+		"tracker admin":    tracker(func(c *Tracker) { c.Admin, c.Ack = "[::1]:0", AckPeer }),
 		"tracker stderr":   tracker(func(c *Tracker) { c.LogFile = LogStderr }),
 		"loud":             tracker(func(c *Tracker) { c.LogLevel = "DEBUG" }),
 		"client":           client(func(*Client) {}),

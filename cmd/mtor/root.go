@@ -26,6 +26,7 @@ gets them, piece by piece, from all who have them.
 		newClientCmd(),
 		newTorrentCmd(),
 		newDemoCmd(),
+		newBenchCmd(),
 		newVersionCmd(),
 	)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -69,9 +70,9 @@ func noArguments(_ *cobra.Command, args []string) error {
 const maxTypos = 2
 
 // markUsage makes wrong arguments wrong usage, in cmd and below, and gives each
-// command that others stand below the same answer when none of them is named.
+// command that only groups others the same answer when none of them is named.
 func markUsage(cmd *cobra.Command) {
-	if cmd.HasSubCommands() {
+	if cmd.HasSubCommands() && cmd.RunE == nil {
 		cmd.Args = cobra.ArbitraryArgs
 		cmd.RunE = group
 		cmd.SuggestionsMinimumDistance = maxTypos

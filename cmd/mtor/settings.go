@@ -45,7 +45,7 @@ func (s settings) flags(flags *pflag.FlagSet) {
 		if rest, negated := strings.CutPrefix(key, "no_"); negated {
 			key, value = rest, f.Value.String() != "true"
 		}
-		if key == "help" {
+		if key == "help" || key == "peer" { // peers are one list with an argument
 			return
 		}
 		s.given[key], s.names[key] = value, "--"+f.Name

@@ -2,18 +2,23 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mtor-dev/mtor/config"
 	"github.com/mtor-dev/mtor/roles/tracker"
+	"github.com/mtor-dev/mtor/roles/tracker/admin"
 )
 
 var trackerArgs = []string{"<my_ip:port>", "<other_ip:port>", "<seederlist_file>", "<log_file>"}
 
 func newTrackerCmd() *cobra.Command {
+	var peers []string
 	cmd := &cobra.Command{
 		Use:   "tracker <my_ip:port> <other_ip:port> <seederlist_file> <log_file>",
 		Short: "Keep the lists of who has what, in step with another tracker",
@@ -27,11 +32,19 @@ on <ip:port>" on stdout says where it listens. The seederlist file is made when
 it is missing. The log file is appended to and, on SIGHUP, opened anew; - means
 stderr.
 
+Three and more trackers: give each all the others, the first as argument, the
+rest with --peer. Clients are told of all.
+
+A damaged seederlist file is set aside (<seederlist_file>.damaged-<time>), and
+the tracker starts anew from the others; while none can be reached it refuses
+to, unless --accept-data-loss is given. A file in use by another tracker is
+refused.
+
 SIGINT and SIGTERM end the tracker in order; a second one ends it at once.
 
 Each setting can come from the environment instead: MTOR_ADDR, MTOR_PEERS (with
 commas), MTOR_SEEDERLIST_FILE, MTOR_LOG_FILE, MTOR_TRANSPORT, MTOR_LEASE,
-MTOR_LOG_LEVEL. With MTOR_ADDR set the arguments may be left out. An argument or
+MTOR_ACK, MTOR_ACCEPT_DATA_LOSS, MTOR_ADMIN, MTOR_LOG_LEVEL. With MTOR_ADDR set the arguments may be left out. An argument or
 flag wins.
 
 Exit codes: 0 ok (ended by SIGTERM), 1 failed, 2 wrong usage or settings,
@@ -41,9 +54,11 @@ Exit codes: 0 ok (ended by SIGTERM), 1 failed, 2 wrong usage or settings,
 			s := newSettings()
 			if len(args) > 0 {
 				s.argument("addr", trackerArgs[0], args[0])
-				s.arguments("peers", trackerArgs[1:2], args[1:2])
+				s.peers(args[1], peers)
 				s.argument("seederlist_file", trackerArgs[2], args[2])
 				s.argument("log_file", trackerArgs[3], args[3])
+			} else if len(peers) > 0 {
+				s.peers("", peers)
 			}
 			s.flags(cmd.Flags())
 			c, err := config.LoadTracker(s.given)
@@ -57,8 +72,26 @@ Exit codes: 0 ok (ended by SIGTERM), 1 failed, 2 wrong usage or settings,
 		},
 	}
 	addCommonFlags(cmd.Flags())
+	cmd.Flags().StringArrayVar(&peers, "peer", nil, "one more tracker to keep in step with, ip:port; may be repeated")
 	cmd.Flags().Duration("lease", config.DefaultLease, "how long a client stays listed that does not renew")
+	cmd.Flags().String("ack", config.AckSelf, "answer when a change is on this tracker's disk (self), or on another's too while one is connected (peer)")
+	cmd.Flags().Bool("accept-data-loss", false, "start empty when the seederlist file is damaged and no other tracker can be reached")
+	cmd.Flags().String("admin", "", "loopback ip:port to answer \"mtor tracker status\" on")
+	cmd.AddCommand(newTrackerSeedersCmd(), newTrackerStatusCmd(), newTrackerForgetCmd())
 	return cmd
+}
+
+// peers takes the other trackers: the positional one, if there is one, and
+// those of --peer.
+func (s settings) peers(first string, more []string) {
+	var names, values []string
+	if first != "" {
+		names, values = append(names, trackerArgs[1]), append(values, first)
+	}
+	for _, p := range more {
+		names, values = append(names, "--peer"), append(values, p)
+	}
+	s.arguments("peers", names, values)
 }
 
 func runTracker(ctx context.Context, c config.Tracker) error {
@@ -75,13 +108,36 @@ func runTracker(ctx context.Context, c config.Tracker) error {
 	role, err := tracker.New(ctx, tracker.Options{
 		Addr: c.Addr, Peers: c.Peers, SeederlistFile: c.SeederlistFile,
 		Listen: listen, Dial: dial, Lease: c.Lease, Log: log,
+		AckPeer: c.Ack == config.AckPeer, AcceptDataLoss: c.AcceptDataLoss,
 	})
+	if errors.Is(err, tracker.ErrDataLoss) {
+		err = fmt.Errorf("%w (--accept-data-loss)", err)
+	}
 	if err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}
+	var asked net.Listener
+	if c.Admin != "" {
+		if asked, err = new(net.ListenConfig).Listen(ctx, "tcp", c.Admin); err != nil {
+			return errors.Join(fmt.Errorf("tracker: --admin: %w", err), runOut(ctx, role))
+		}
+		_, _ = fmt.Fprintf(os.Stdout, "admin on %s\n", asked.Addr())
+	}
 	_, _ = fmt.Fprintf(os.Stdout, "tracker ready on %s\n", role.Addr())
-	if err := role.Run(ctx); err != nil {
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return role.Run(ctx) })
+	if asked != nil {
+		tasks.Go(func() error { return admin.Serve(ctx, asked, role) })
+	}
+	if err := tasks.Wait(); err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}
 	return nil
+}
+
+// runOut closes a tracker that has been made and is not to run.
+func runOut(ctx context.Context, role *tracker.Tracker) error {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	return role.Run(ctx)
 }

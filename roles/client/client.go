@@ -195,6 +195,8 @@ func (c *Client) group(trackers [2]string) *announce.Group {
 	slices.SortStableFunc(names, func(a, b string) int { return c.rank(a) - c.rank(b) })
 	g := announce.NewGroup(announce.Options{
 		Trackers: names,
+		Learned:  c.lib.Learned(key),
+		Keep:     func(learned []string) error { return c.lib.SetLearned(key, learned) },
 		Dialer:   c.o.Dial,
 		Self:     c.hello(),
 		Addr:     c.addr,

@@ -93,10 +93,30 @@ func (q *requests) address(s string) (registry.Addr, *slot) {
 		return registry.Addr{}, refused(wire.Error_ERROR_FOREIGN_ADDRESS,
 			"announced "+ip.String()+", but the connection comes from "+q.source.String())
 	}
-	return registry.AddrOf(netip.AddrPortFrom(ip, a.Port())), nil
+	addr := registry.AddrOf(netip.AddrPortFrom(ip, a.Port()))
+	if addr != q.last && !q.speaksFor(addr) {
+		return registry.Addr{}, refused(wire.Error_ERROR_TOO_MANY, "too many addresses in one session")
+	}
+	q.last = addr
+	return addr, nil
 }
 
-// list answers at once: what it shows is durable, and the asker's own changes
+// speaksFor reports whether the session's client may be addr, besides those
+// that it said before.
+func (s *session) speaksFor(addr registry.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.named == nil {
+		s.named = map[registry.Addr]bool{}
+	}
+	if !s.named[addr] && len(s.named) >= maxAddresses {
+		return false
+	}
+	s.named[addr] = true
+	return true
+}
+
+// list waits for nothing: what it shows is durable, and the asker's own changes
 // on their way do not touch others' rows.
 func (q *requests) list(from string, l *wire.SeederList) *slot {
 	id, err := torrentfmt.IDFromBytes(l.GetTorrentId())
@@ -110,19 +130,17 @@ func (q *requests) list(from string, l *wire.SeederList) *slot {
 			return refusal
 		}
 	}
-	s := new(slot)
-	q.fill(s, id, asker, l.GetWant())
-	return s
+	return &slot{ready: closed, then: func(s *slot) { q.fill(s, id, asker, l.GetWant()) }}
 }
 
-// fill puts a sample of peers into the reply.
+// fill puts a sample of peers into the reply. It is the answering goroutine's.
 func (q *requests) fill(s *slot, id torrentfmt.ID, asker registry.Addr, want uint32) {
-	list, total := q.t.reg.Seeders(nil, id, asker, int(min(want, wire.MaxWant)))
-	out := make([]wire.Seeder, len(list))
-	for i, p := range list {
-		out[i] = wire.Seeder(p)
+	list, total := q.t.reg.Seeders(q.sample[:0], id, asker, int(min(want, wire.MaxWant)))
+	q.sample, q.pack = list, q.pack[:0]
+	for _, p := range list {
+		q.pack = append(q.pack, wire.Seeder(p))
 	}
-	s.reply.Seeders = wire.PackSeeders(out)
+	s.reply.Seeders = wire.PackSeeders(q.pack)
 	s.reply.Seeders.Total = uint32(total)
 }
 
@@ -144,8 +162,7 @@ func (q *requests) announce(from string, a *wire.Announce, echo registry.Stamp) 
 	brings := a.GetFilename() != "" && (n > 0 || a.GetFilesize() == 0)
 	if refusal == nil && !brings && q.changing.Load() == 0 {
 		if res, ok := q.t.reg.Refresh(&ann); ok {
-			s := &slot{result: res, ready: closed, then: q.announced(&ann, a)}
-			return s, nil
+			return q.unchanged(res, q.announced(&ann, a)), nil
 		}
 	}
 	held := int64(0)
@@ -208,6 +225,8 @@ func (q *requests) hashes(ann *registry.Announcement, a *wire.Announce) (refusal
 	case a.GetFilesize() > torrentfmt.MaxSize,
 		n != torrentfmt.NumPieces(int64(a.GetFilesize()))*torrentfmt.HashSize:
 		refusal = badRequest("filesize and length of the hash string do not match")
+	case !q.t.bring.take(sourceOf(q.source), int64(n)+torrentCost, time.Now()):
+		refusal = refused(wire.Error_ERROR_TOO_MANY, "too many new torrents at once: announce the rest later")
 	default:
 		wait, cancel := context.WithTimeout(q.ctx, budgetWait)
 		defer cancel()

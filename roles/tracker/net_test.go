@@ -199,3 +199,37 @@ func BenchmarkSessions(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCatchUp has an empty tracker pull rows over TCP, ten to a torrent.
+func BenchmarkCatchUp(b *testing.B) {
+	table := tables(b)["tcp"]
+	a := runTracker(b, table, nobody)
+	done := make(chan error, 1)
+	for i := range b.N {
+		h := make([]byte, torrentfmt.HashSize)
+		binary.BigEndian.PutUint64(h, uint64(i/10))
+		client := netip.AddrPortFrom(loopback, uint16(i/10%6*10+i%10+1))
+		last := i == b.N-1
+		a.reg.Announce(registry.Announcement{
+			Torrent: torrentfmt.HashID(h), Addr: registry.AddrOf(client), Whole: true,
+			Info: &registry.Info{Name: "bench", Size: 1}, Hashes: h,
+		}, func(_ registry.Result, err error) {
+			if last {
+				done <- err
+			}
+		})
+	}
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	other := runTracker(b, table, a.Addr().String())
+	for {
+		changed := other.reg.Changed()
+		if other.Stats().Listed == a.Stats().Listed {
+			break
+		}
+		<-changed
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}

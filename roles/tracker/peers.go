@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mtor-dev/mtor/roles/tracker/registry"
 	"github.com/mtor-dev/mtor/roles/tracker/replica"
 	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/transport"
@@ -125,7 +126,7 @@ func (t *Tracker) pullFrom(ctx context.Context, peer string) (connected bool, er
 	defer func() { _ = sess.Close() }() // it has ended, or is of no more use
 	stop := context.AfterFunc(dial, func() { _ = sess.Close() })
 	defer stop()
-	st, err := t.greetPeer(dial, sess)
+	node, st, err := t.greetPeer(dial, sess)
 	if err != nil {
 		return false, err
 	}
@@ -133,6 +134,8 @@ func (t *Tracker) pullFrom(ctx context.Context, peer string) (connected bool, er
 		return false, context.Cause(dial)
 	}
 	defer func() { _ = st.Close() }()
+	st, closed := t.links.dialled(peer, node, st)
+	defer closed()
 	log := t.log.With("peer", peer)
 	log.Info("peer tracker connected", "transport", sess.Scheme())
 	p := &replica.Puller{
@@ -141,17 +144,22 @@ func (t *Tracker) pullFrom(ctx context.Context, peer string) (connected bool, er
 		CaughtUp: func(n int, d time.Duration) {
 			log.Info("caught up with peer tracker", "rows", n, "in", d.Round(time.Microsecond))
 		},
+		Repaired: func(n int) {
+			log.Warn("the lists differed although both trackers knew the same; repaired", "rows", n)
+		},
 	}
 	return true, p.Run(ctx, st)
 }
 
-// greetPeer exchanges hellos and opens the Pull stream.
-func (t *Tracker) greetPeer(ctx context.Context, sess transport.Session) (transport.Stream, error) {
+var errNoTracker = wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "it is a client, not a tracker")
+
+// exchangeHellos says hello first and returns the other side's.
+func exchangeHellos(ctx context.Context, sess transport.Session, hello *wire.Hello) (*wire.Hello, error) {
 	hi, err := sess.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	b, err := wire.Append(nil, t.hello())
+	b, err := wire.Append(nil, hello)
 	if err != nil {
 		return nil, err
 	}
@@ -162,20 +170,25 @@ func (t *Tracker) greetPeer(ctx context.Context, sess transport.Session) (transp
 	if err != nil {
 		return nil, fmt.Errorf("hello: %w", err)
 	}
-	if err := hi.Close(); err != nil {
-		return nil, err
+	return h, hi.Close()
+}
+
+// greetPeer exchanges hellos and opens the Pull stream.
+func (t *Tracker) greetPeer(ctx context.Context, sess transport.Session) (node registry.NodeID, st transport.Stream, err error) {
+	h, err := exchangeHellos(ctx, sess, t.hello())
+	if err != nil {
+		return node, nil, err
 	}
-	id := t.reg.NodeID()
+	node = registry.NodeID(h.GetNodeId()) // ReadHello has checked its length
 	switch {
 	case h.GetRole() != wire.Role_ROLE_TRACKER:
-		return nil, wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "it is a client, not a tracker")
-	case string(h.GetNodeId()) == string(id[:]):
-		return nil, wire.Errorf(wire.Error_ERROR_BAD_REQUEST,
+		return node, nil, errNoTracker
+	case node == t.reg.NodeID():
+		return node, nil, wire.Errorf(wire.Error_ERROR_BAD_REQUEST,
 			"it is this tracker itself, or runs on a copy of its seederlist file")
 	}
-	st, err := sess.Open(ctx)
-	if err != nil {
-		return nil, err
+	if st, err = sess.Open(ctx); err != nil {
+		return node, nil, err
 	}
-	return st, wire.Write(st, &wire.Open{Kind: &wire.Open_Pull{Pull: &wire.Pull{}}})
+	return node, st, wire.Write(st, &wire.Open{Kind: &wire.Open_Pull{Pull: &wire.Pull{}}})
 }

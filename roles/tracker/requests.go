@@ -32,6 +32,14 @@ type requests struct {
 	// changing counts the changes that are on their way to the disk. While
 	// there are any, no answer may be taken from what is already durable.
 	changing atomic.Int32
+	last     registry.Addr // the client that the last request was of
+	// told is whether this stream's client has heard of the other trackers; the
+	// answering goroutine's.
+	told bool
+	// sample and pack are room for peers, for one reply after the other; also
+	// its own.
+	sample []registry.Seeder
+	pack   []wire.Seeder
 }
 
 // slot is the place of one answer in the order of the answers.
@@ -53,7 +61,7 @@ func (s *session) requests(ctx context.Context, st transport.Stream, in *wire.Re
 	go func() {
 		defer close(writing)
 		if err := q.answer(slots); err != nil {
-			cancel(err)
+			cancel(late(err))
 			st.Abort(code(wire.Error_ERROR_CANCELLED)) // wakes the reader
 		}
 	}()
@@ -170,6 +178,16 @@ func (q *requests) complete(s *slot) {
 		s.refuse(wire.Error_ERROR_TOO_MANY, "too many torrents of one client")
 	case s.then != nil:
 		s.then(s)
+		q.tellTrackers(&s.reply)
+	}
+}
+
+// tellTrackers names the other trackers to a client that is listed here. They
+// do not change while the tracker runs, so once is enough.
+func (q *requests) tellTrackers(r *wire.Reply) {
+	if !q.told && r.GetLeaseSeconds() > 0 {
+		q.told = true
+		r.Trackers = q.t.opts.Peers
 	}
 }
 
@@ -185,6 +203,20 @@ func (q *requests) change(then func(*slot)) (*slot, func(registry.Result, error)
 	return s, func(res registry.Result, err error) {
 		s.result, s.err = res, err
 		q.changing.Add(-1)
+		if err == nil && q.t.opts.AckPeer {
+			q.t.reg.AfterAck(func() { close(s.ready) })
+			return
+		}
 		close(s.ready)
 	}
+}
+
+// unchanged is the slot of a change that was made before.
+func (q *requests) unchanged(res registry.Result, then func(*slot)) *slot {
+	s := &slot{result: res, ready: closed, then: then}
+	if q.t.opts.AckPeer { // it may still be on its way to the others
+		s.ready = make(chan struct{})
+		q.t.reg.AfterAck(func() { close(s.ready) })
+	}
+	return s
 }

@@ -9,22 +9,13 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
+	"github.com/mtor-dev/mtor/roles/tracker/registry"
 	"github.com/mtor-dev/mtor/roles/tracker/replica"
 	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/transport"
 )
 
 const (
-	// maxSessions bounds the sessions of one tracker: each costs some ten KiB
-	// and a few goroutines.
-	maxSessions = 20_000
-	// maxSessionsPerIP leaves room for a large lab behind one address.
-	maxSessionsPerIP = 4_096
-	// maxStreams bounds the streams that one session has open: a client needs
-	// one.
-	maxStreams = 16
 	// helloTimeout bounds the time to a session's hello, and to the opening
 	// message of a stream.
 	helloTimeout = 5 * time.Second
@@ -32,42 +23,6 @@ const (
 	// kept: a client that renews never meets it.
 	idleSlack = time.Minute
 )
-
-// doors counts sessions by address.
-type doors struct {
-	mu    sync.Mutex
-	total int
-	by    map[netip.Addr]int
-	told  rate.Sometimes // of those turned away
-}
-
-// enter lets a session in, and another tracker even when strangers have taken
-// all places.
-func (d *doors) enter(ip netip.Addr, peer func() bool) bool {
-	d.mu.Lock()
-	full := d.total >= maxSessions || d.by[ip] >= maxSessionsPerIP
-	d.mu.Unlock()
-	if full && !peer() {
-		return false
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.by == nil {
-		d.by = map[netip.Addr]int{}
-	}
-	d.total++
-	d.by[ip]++
-	return true
-}
-
-func (d *doors) leave(ip netip.Addr) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.total--
-	if d.by[ip]--; d.by[ip] == 0 {
-		delete(d.by, ip)
-	}
-}
 
 // acceptPause keeps a listener that fails for a moment, for lack of files for
 // instance, from spinning.
@@ -98,7 +53,11 @@ type session struct {
 	t      *Tracker
 	sess   transport.Session
 	source netip.Addr
-	peer   bool // the other end is a configured tracker
+	peer   bool            // the other end is a configured tracker
+	node   registry.NodeID // its ID
+
+	mu    sync.Mutex
+	named map[registry.Addr]bool // the addresses that the client spoke for
 }
 
 func code(c wire.Error) transport.Code { return transport.Code(c) }
@@ -112,12 +71,13 @@ func (t *Tracker) serve(ctx context.Context, sess transport.Session) {
 		return
 	}
 	s.source = from.Addr().WithZone("").Unmap()
-	if !t.doors.enter(s.source, func() bool { return t.peers.has(ctx, s.source) }) {
+	who := sourceOf(s.source)
+	if !t.doors.enter(who, func() bool { return t.peers.has(ctx, s.source) }) {
 		_ = sess.Abort(code(wire.Error_ERROR_TOO_MANY))
-		t.turnedAway(from, "too many sessions")
+		t.turnedAway(sess, "too many sessions")
 		return
 	}
-	defer t.doors.leave(s.source)
+	defer t.doors.leave(who)
 	stop := context.AfterFunc(ctx, func() { _ = sess.Abort(code(wire.Error_ERROR_GOING_AWAY)) })
 	defer stop()
 
@@ -125,25 +85,14 @@ func (t *Tracker) serve(ctx context.Context, sess transport.Session) {
 	var coded *wire.CodeError
 	switch {
 	case errors.As(why, &coded):
-		t.turnedAway(from, coded.Error())
+		t.turnedAway(sess, coded.Error())
 		_ = sess.Abort(code(coded.Code))
 	case errors.Is(why, wire.ErrTooLarge):
-		t.turnedAway(from, why.Error())
+		t.turnedAway(sess, why.Error())
 		_ = sess.Abort(code(wire.Error_ERROR_BAD_REQUEST))
 	default:
 		_ = sess.Close()
 	}
-}
-
-// turnedAway tells who misbehaved, at most once a second, since a stranger
-// decides how often.
-func (t *Tracker) turnedAway(from netip.AddrPort, why string) {
-	t.doors.mu.Lock()
-	defer t.doors.mu.Unlock()
-	if t.doors.told.Interval == 0 {
-		t.doors.told.Interval = time.Second
-	}
-	t.doors.told.Do(func() { t.log.Warn("session ended by the tracker", "from", from, "why", why) })
 }
 
 // converse exchanges hellos and serves streams. The error says why it ended.
@@ -157,7 +106,7 @@ func (s *session) converse(ctx context.Context) error {
 			return wire.Errorf(wire.Error_ERROR_BAD_REQUEST,
 				"a tracker from %v, which is none of the other trackers' addresses", s.source)
 		}
-		s.peer = true
+		s.peer, s.node = true, registry.NodeID(hello.GetNodeId())
 	}
 	return s.streams(ctx)
 }

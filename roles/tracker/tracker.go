@@ -40,7 +40,15 @@ type Options struct {
 	SeederlistFile string
 	Listen, Dial   transport.Table
 	Lease          time.Duration // 0: DefaultLease
-	Log            *slog.Logger  // nil: silent
+	// AckPeer delays answers until the other trackers that are in step have
+	// the change on disk too.
+	AckPeer bool
+	// AcceptDataLoss lets New start with an empty list when the seederlist
+	// file cannot be used and no other tracker answers.
+	AcceptDataLoss bool
+	Log            *slog.Logger // nil: silent
+
+	limits *limits // nil: defaultLimits
 }
 
 // Tracker is a bound tracker on an open seederlist file.
@@ -48,17 +56,21 @@ type Tracker struct {
 	opts      Options
 	log       *slog.Logger
 	reg       *registry.Registry
+	release   func() error // of the seederlist file
 	listeners []transport.Listener
 	addr      netip.AddrPort
 	peers     *peers
+	links     links
 	clients   *semaphore.Weighted // of hash strings, in bytes
 	pulls     *semaphore.Weighted // the same from trackers
+	bring     allowance           // of hash strings, by source
 	doors     doors
 	sessions  sync.WaitGroup
 }
 
 // New opens the seederlist file and binds the address. Run must follow: it
-// closes both.
+// closes both. A file that cannot be used is set aside; the error wraps
+// [ErrDataLoss] if nothing is at hand to take its place.
 func New(ctx context.Context, o Options) (*Tracker, error) {
 	if o.Lease == 0 {
 		o.Lease = DefaultLease
@@ -69,11 +81,14 @@ func New(ctx context.Context, o Options) (*Tracker, error) {
 	if o.Lease < time.Second {
 		return nil, fmt.Errorf("lease of %v: want at least 1s", o.Lease)
 	}
+	if o.limits == nil {
+		o.limits = &defaultLimits
+	}
 	ps, err := newPeers(o.Peers)
 	if err != nil {
 		return nil, err
 	}
-	reg, err := registry.Open(o.SeederlistFile)
+	reg, err := openRegistry(ctx, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -83,10 +98,16 @@ func New(ctx context.Context, o Options) (*Tracker, error) {
 		reg:     reg,
 		peers:   ps,
 		clients: semaphore.NewWeighted(hashBudget),
+		bring:   allowance{burst: o.limits.hashBurst},
+		doors:   doors{limits: o.limits},
 		pulls:   semaphore.NewWeighted(max(hashBudget, replica.MaxHashes)),
 	}
+	t.reg.Collect(len(o.Peers))
 	if err := t.bind(ctx); err != nil {
 		return nil, errors.Join(err, reg.Close())
+	}
+	if t.release, err = t.hold(); err != nil {
+		return nil, errors.Join(err, t.unbind(), reg.Close())
 	}
 	return t, nil
 }
@@ -142,6 +163,7 @@ func (t *Tracker) Run(ctx context.Context) error {
 		loops.Go(func() { t.follow(ctx, p) })
 	}
 	loops.Go(func() { t.expire(ctx) })
+	loops.Go(func() { t.hide(ctx) })
 	select {
 	case <-ctx.Done():
 	case <-t.reg.Failed():
@@ -153,8 +175,11 @@ func (t *Tracker) Run(ctx context.Context) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
 		err = errors.Join(cause, err)
 	}
-	return errors.Join(err, t.reg.Close())
+	return errors.Join(err, t.release(), t.reg.Close())
 }
+
+// agent is what this program calls itself, in the logs of others.
+const agent = "mtor"
 
 // hello is this tracker's side of the first exchange.
 func (t *Tracker) hello() *wire.Hello {
@@ -164,7 +189,7 @@ func (t *Tracker) hello() *wire.Hello {
 		Role:       wire.Role_ROLE_TRACKER,
 		NodeId:     id[:],
 		ListenAddr: t.addr.String(),
-		Agent:      "mtor",
+		Agent:      agent,
 	}
 }
 

@@ -821,8 +821,12 @@ type Reply struct {
 	Message string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`                 // for people; only with an error
 	Stamp   uint64                 `protobuf:"varint,3,opt,name=stamp,proto3" json:"stamp,omitempty"`                    // the client keeps the newest on disk and echoes it
 	// Of Announce and SeederList: a sample of the other peers.
-	Seeders       *SeederSet `protobuf:"bytes,4,opt,name=seeders,proto3" json:"seeders,omitempty"`
-	LeaseSeconds  uint32     `protobuf:"varint,5,opt,name=lease_seconds,json=leaseSeconds,proto3" json:"lease_seconds,omitempty"` // of Announce and Renew: renew well within this
+	Seeders      *SeederSet `protobuf:"bytes,4,opt,name=seeders,proto3" json:"seeders,omitempty"`
+	LeaseSeconds uint32     `protobuf:"varint,5,opt,name=lease_seconds,json=leaseSeconds,proto3" json:"lease_seconds,omitempty"` // of Announce and Renew: renew well within this
+	// The other trackers that this one keeps in step with, as a .mtorrent would
+	// name them; at most 8. Of the first Announce or Renew of each stream that
+	// succeeds. The client keeps them for when those it knows are gone.
+	Trackers      []string `protobuf:"bytes,6,rep,name=trackers,proto3" json:"trackers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -890,6 +894,13 @@ func (x *Reply) GetLeaseSeconds() uint32 {
 		return x.LeaseSeconds
 	}
 	return 0
+}
+
+func (x *Reply) GetTrackers() []string {
+	if x != nil {
+		return x.Trackers
+	}
+	return nil
 }
 
 // SeederSet packs peers: each is IP, port (2 bytes, big endian), flags (1
@@ -1425,13 +1436,14 @@ const file_mtor_proto_rawDesc = "" +
 	"\x05Leave\";\n" +
 	"\x05Renew\x12\x1a\n" +
 	"\btorrents\x18\x01 \x01(\rR\btorrents\x12\x16\n" +
-	"\x06digest\x18\x02 \x01(\fR\x06digest\"\xb0\x01\n" +
+	"\x06digest\x18\x02 \x01(\fR\x06digest\"\xcc\x01\n" +
 	"\x05Reply\x12$\n" +
 	"\x05error\x18\x01 \x01(\x0e2\x0e.mtor.v1.ErrorR\x05error\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
 	"\x05stamp\x18\x03 \x01(\x04R\x05stamp\x12,\n" +
 	"\aseeders\x18\x04 \x01(\v2\x12.mtor.v1.SeederSetR\aseeders\x12#\n" +
-	"\rlease_seconds\x18\x05 \x01(\rR\fleaseSeconds\"I\n" +
+	"\rlease_seconds\x18\x05 \x01(\rR\fleaseSeconds\x12\x1a\n" +
+	"\btrackers\x18\x06 \x03(\tR\btrackers\"I\n" +
 	"\tSeederSet\x12\x12\n" +
 	"\x04ipv4\x18\x01 \x01(\fR\x04ipv4\x12\x12\n" +
 	"\x04ipv6\x18\x02 \x01(\fR\x04ipv6\x12\x14\n" +

@@ -31,6 +31,9 @@ const (
 	MaxOpen = 1 << 10
 	// MaxWant bounds how many peers one reply carries.
 	MaxWant = 200
+	// MaxTrackers bounds the trackers that one reply names, as config bounds
+	// those that one tracker is told of.
+	MaxTrackers = 8
 )
 
 // ErrTooLarge is returned for a message over its limit.

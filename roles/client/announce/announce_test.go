@@ -472,3 +472,52 @@ func TestRequestsMayBePipelined(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+func TestTrackersThatAReplyNamesAreUsedWhenItsOwnAreGone(t *testing.T) {
+	const addrC, addrD = "127.0.0.1:1003", "127.0.0.1:1004"
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
+		var kept []string
+		g.o.Keep = func(learned []string) error { kept = learned; return nil }
+		told := []string{addrB, addrC, "no address", addrC}
+		a := startTracker(t, tr, addrA, func(*wire.Request, int) *wire.Reply { return &wire.Reply{Trackers: told} })
+		c := startTracker(t, tr, addrC, func(*wire.Request, int) *wire.Reply { return &wire.Reply{Trackers: []string{addrA, addrD}} })
+		g.run()
+		g.Put(id, content, true, false)
+		expect(t, a, "leave", "announce whole")
+		expect(t, c)
+		if !slices.Equal(kept, []string{addrC}) {
+			t.Errorf("kept %q, want only what is new and an address", kept)
+		}
+		a.kill()
+		expect(t, c, "announce whole")
+		if !slices.Equal(kept, []string{addrC, addrD}) {
+			t.Errorf("kept %q after a second tracker told of a third", kept)
+		}
+	})
+}
+
+func TestTrackersLearnedEarlierAreTriedAfterItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGroup(Options{Trackers: []string{addrA, addrB}, Learned: []string{addrB, "127.0.0.1:1003"}})
+		defer g.Stop()
+		if got := g.trackers(); !slices.Equal(got, []string{addrA, addrB, "127.0.0.1:1003"}) {
+			t.Errorf("tried in the order %q", got)
+		}
+		if got := g.trackers(); !slices.Equal(got, []string{addrB, "127.0.0.1:1003", addrA}) {
+			t.Errorf("then in the order %q", got)
+		}
+	})
+}
+
+func TestAStrangersTrackerCannotNameTrackersWithoutEnd(t *testing.T) {
+	g := NewGroup(Options{Trackers: []string{addrA}})
+	defer g.Stop()
+	for i := range 1000 {
+		if err := g.keepTrackers([]string{fmt.Sprintf("10.0.0.1:%d", i+1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(g.trackers()); n != 1+maxLearned {
+		t.Errorf("%d trackers kept", n)
+	}
+}

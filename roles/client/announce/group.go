@@ -5,11 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/torrentfmt"
+	"github.com/mtor-dev/mtor/transport/address"
 )
 
 const (
@@ -30,6 +32,9 @@ const (
 	headStart = 500 * time.Millisecond
 	// parallel is how many requests a group has in flight.
 	parallel = 32
+	// maxLearned bounds the trackers that a group knows besides its own: a
+	// tracker has told of them, and any tracker may be a stranger's.
+	maxLearned = 2 * wire.MaxTrackers
 )
 
 // Stamps keeps the newest stamp that any tracker gave this client.
@@ -41,10 +46,14 @@ type Stamps interface {
 // Options of a Group.
 type Options struct {
 	Trackers []string // addresses, one or more; the first that answers is used
-	Dialer   Dialer
-	Self     *wire.Hello
-	Addr     netip.AddrPort // what to be listed as
-	Stamps   Stamps
+	// Learned are further trackers that these have told of before, tried after
+	// them. Keep, if set, is told when there are more: all of Learned anew.
+	Learned []string
+	Keep    func(learned []string) error
+	Dialer  Dialer
+	Self    *wire.Hello
+	Addr    netip.AddrPort // what to be listed as
+	Stamps  Stamps
 	// Found is told of peers that a tracker named for a torrent that is
 	// hungry. It must not block.
 	Found func(torrentfmt.ID, []wire.Seeder)
@@ -62,6 +71,7 @@ type Group struct {
 	stop context.CancelFunc
 
 	mu       sync.Mutex
+	learned  []string
 	first    int   // the tracker to try first
 	conn     *Conn // nil while no tracker is connected
 	listings map[torrentfmt.ID]*listing
@@ -96,6 +106,7 @@ func NewGroup(o Options) *Group {
 		gone:     make(map[torrentfmt.ID]time.Time),
 		lease:    defaultLease,
 	}
+	g.learn(o.Learned)
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	return g
 }
@@ -223,4 +234,20 @@ func (g *Group) Leave(ctx context.Context) error {
 	}
 	defer conn.Close()
 	return g.leave(ctx, conn)
+}
+
+// learn takes over trackers that were told of and not known, and returns all
+// that the group has learned if that made them more. g.mu is held, or g new.
+func (g *Group) learn(told []string) (more []string) {
+	for _, addr := range told {
+		if len(g.learned) == maxLearned || slices.Contains(g.o.Trackers, addr) || slices.Contains(g.learned, addr) {
+			continue
+		}
+		if a, err := address.Parse(addr); err != nil || a.Port == 0 {
+			continue
+		}
+		g.learned = append(g.learned, addr)
+		more = g.learned
+	}
+	return slices.Clone(more)
 }

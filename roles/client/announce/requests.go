@@ -22,6 +22,9 @@ func (g *Group) do(ctx context.Context, c *Conn, req *wire.Request, hashes []byt
 	if err == nil && reply.GetStamp() != 0 {
 		err = g.o.Stamps.SetStamp(reply.GetStamp())
 	}
+	if told := reply.GetTrackers(); err == nil && len(told) > 0 {
+		err = g.keepTrackers(told[:min(len(told), wire.MaxTrackers)])
+	}
 	return reply, err
 }
 
@@ -37,6 +40,17 @@ func (g *Group) stays() error {
 		return errLeft
 	}
 	return nil
+}
+
+// keepTrackers takes over trackers that a reply names.
+func (g *Group) keepTrackers(told []string) error {
+	g.mu.Lock()
+	more := g.learn(told)
+	g.mu.Unlock()
+	if more == nil || g.o.Keep == nil {
+		return nil
+	}
+	return g.o.Keep(more)
 }
 
 // fatal is err unless a tracker merely refused the request.

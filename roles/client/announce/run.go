@@ -110,9 +110,10 @@ func (g *Group) connect(ctx context.Context) (*Conn, error) {
 func (g *Group) trackers() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	at := g.first
-	g.first = (g.first + 1) % len(g.o.Trackers)
-	return slices.Concat(g.o.Trackers[at:], g.o.Trackers[:at])
+	all := slices.Concat(g.o.Trackers, g.learned)
+	at := g.first % len(all)
+	g.first = at + 1
+	return slices.Concat(all[at:], all[:at])
 }
 
 func (g *Group) connected(conn *Conn) {

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,6 +67,7 @@ var (
 	torrentBucket = []byte("torrents")
 	formatKey     = []byte("format")
 	stampKey      = []byte("stamp")
+	learnedPrefix = "learned " // then the trackers that told, in the meta bucket
 )
 
 // Library is an open library. Its methods may be called concurrently.
@@ -197,6 +199,25 @@ func (l *Library) SetStamp(stamp uint64) error {
 		l.stamp = stamp
 	}
 	return err
+}
+
+// Learned are the further trackers that were recorded of a set of trackers.
+func (l *Library) Learned(set string) []string {
+	var learned []string
+	_ = l.db.View(func(tx *bolt.Tx) error { // fails only on a closed library
+		learned = strings.Fields(string(tx.Bucket(metaBucket).Get([]byte(learnedPrefix + set))))
+		return nil
+	})
+	return learned
+}
+
+// SetLearned records further trackers of a set of trackers: addresses, which
+// hold no spaces. The set's name is what Learned is asked for, of at most 32
+// KiB.
+func (l *Library) SetLearned(set string, learned []string) error {
+	return l.db.Update(func(tx *bolt.Tx) error {
+		return tx.Bucket(metaBucket).Put([]byte(learnedPrefix+set), []byte(strings.Join(learned, " ")))
+	})
 }
 
 // Add records a new torrent and sets its Seq. A .mtorrent that is there already

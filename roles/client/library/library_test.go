@@ -455,3 +455,21 @@ func FuzzParseMeta(f *testing.F) {
 		}
 	})
 }
+
+func TestLearnedTrackersOutliveTheProcess(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir)
+	if got := l.Learned("a:1 b:1"); len(got) != 0 {
+		t.Fatalf("a new library has learned %q", got)
+	}
+	if err := l.SetLearned("a:1 b:1", []string{"c:1", "tcp://d:1"}); err != nil {
+		t.Fatal(err)
+	}
+	l = reopen(t, l, dir)
+	if diff := cmp.Diff([]string{"c:1", "tcp://d:1"}, l.Learned("a:1 b:1")); diff != "" {
+		t.Error(diff)
+	}
+	if got := l.Learned("a:1"); len(got) != 0 {
+		t.Errorf("another set has learned %q", got)
+	}
+}

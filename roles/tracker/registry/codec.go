@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,7 +21,11 @@ import (
 //	row      torrent 20 | address 18 | flags 1 (1 whole, 2 gone)
 //	home     address 18 | node 20
 //	floor    address 18
-//	torrent  torrent 20 | size 8 | filename
+//	torrent  torrent 20 | size 8 | filename | 0 if fields follow
+//
+// and behind them, if a newer program said more, its fields as a protobuf
+// message (see roles/wire/replication.proto). The body of a kind that this
+// program does not know is such a message, and so must be any later kind's.
 const (
 	keySize   = 12
 	headSize  = 9
@@ -29,7 +34,7 @@ const (
 	homeBody  = 18 + nodeIDSize
 	floorBody = 18
 	infoBody  = 20 + 8 // and the filename
-	maxValue  = headSize + infoBody + torrentfmt.MaxNameLen + crcSize
+	maxValue  = headSize + infoBody + torrentfmt.MaxNameLen + 1 + MaxExtra + crcSize
 
 	flagWhole = 1
 	flagGone  = 2
@@ -76,7 +81,11 @@ func appendValue(b, k []byte, e *Entry) []byte {
 		b = append(b, e.Torrent[:]...)
 		b = binary.BigEndian.AppendUint64(b, uint64(e.Size))
 		b = append(b, e.Name...)
+		if len(e.Extra) > 0 {
+			b = append(b, 0)
+		}
 	}
+	b = append(b, e.Extra...)
 	return appendCRC(b, k, start)
 }
 
@@ -138,7 +147,7 @@ func decodeValue(k, v []byte) (Entry, error) {
 }
 
 func (e *Entry) decodeBody(b []byte) error {
-	want, more := 0, 0
+	want := 0
 	switch e.Kind {
 	case KindRow:
 		want = rowBody
@@ -147,11 +156,12 @@ func (e *Entry) decodeBody(b []byte) error {
 	case KindFloor:
 		want = floorBody
 	case KindTorrent:
-		want, more = infoBody, torrentfmt.MaxNameLen
+		want = infoBody
 	}
-	if len(b) < want || len(b) > want+more {
+	if len(b) < want {
 		return fmt.Errorf("%w: %d bytes for kind %d", errEntry, len(b), e.Kind)
 	}
+	b, extra := b[:want], b[want:]
 	switch e.Kind {
 	case KindRow:
 		copy(e.Torrent[:], b)
@@ -168,7 +178,14 @@ func (e *Entry) decodeBody(b []byte) error {
 	case KindTorrent:
 		copy(e.Torrent[:], b)
 		e.Size = int64(binary.BigEndian.Uint64(b[20:]))
-		e.Name = string(b[infoBody:])
+		name, fields, more := bytes.Cut(extra, []byte{0})
+		if more && len(fields) == 0 {
+			return fmt.Errorf("%w: filename with a zero byte", errEntry)
+		}
+		e.Name, extra = string(name), fields
+	}
+	if len(extra) > 0 {
+		e.Extra = bytes.Clone(extra)
 	}
 	return nil
 }

@@ -17,6 +17,12 @@ var samples = []Entry{
 	{Dot: Dot{Seq: 9}, Stamp: 10, Kind: KindFloor, Addr: Addr{7}},
 	{Dot: Dot{Seq: 11}, Stamp: 12, Kind: KindTorrent, Torrent: torrentfmt.ID{8}, Name: "a file", Size: 1 << 40},
 	{Dot: Dot{Seq: 13}, Stamp: 14, Kind: KindTorrent, Torrent: torrentfmt.ID{9}},
+	{Dot: Dot{Seq: 15}, Stamp: 16, Kind: KindTorrent, Torrent: torrentfmt.ID{8}, Name: "a file", Size: 1 << 40, Extra: []byte{0, 1, 0}},
+	{Dot: Dot{Seq: 17}, Stamp: 18, Kind: KindTorrent, Torrent: torrentfmt.ID{8}, Extra: []byte("newer")},
+	{Dot: Dot{Seq: 19}, Stamp: 20, Kind: KindRow, Torrent: torrentfmt.ID{1}, Addr: Addr{2}, Extra: []byte("newer")},
+	{Dot: Dot{Seq: 21}, Stamp: 22, Kind: KindFloor, Addr: Addr{7}, Extra: []byte{1}},
+	{Dot: Dot{Seq: 23}, Stamp: 24, Kind: 77, Extra: []byte("all of it")},
+	{Dot: Dot{Seq: 25}, Stamp: 26, Kind: 255},
 }
 
 func TestEntriesSurviveStoring(t *testing.T) {

@@ -2,14 +2,18 @@ package registry
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
 
 const (
-	// batchEntries and batchBytes bound one commit: large enough that its
-	// fsync costs each entry little, small enough that nobody waits long.
-	batchEntries = 2000
+	// batchOps, batchEntries and batchBytes bound one commit: large enough that
+	// its fsync costs each entry little, small enough that nobody waits long.
+	// There are more entries than changes only while another tracker's are
+	// caught up with.
+	batchOps     = 2000
+	batchEntries = 8000
 	batchBytes   = 4 << 20
 	// sweepBatch bounds the superseded entries removed in one commit, and
 	// sweepFrom is how many it takes until they are removed along with other
@@ -18,48 +22,74 @@ const (
 	sweepFrom  = 1000
 	// sweepQuiet is how long nothing must happen before fewer are removed.
 	sweepQuiet = 500 * time.Millisecond
+	// collectEvery is how often gone rows are looked for that may be dropped.
+	collectEvery = 250 * time.Millisecond
+	// sweepsToCollect bounds the commits that sweep ahead of it each time.
+	sweepsToCollect = 4
 )
+
+// writer is what run keeps between its rounds.
+type writer struct {
+	r        *Registry
+	sweeping []dotRef // in key order
+	upto     uint64   // losers that are swept once sweeping is empty
+	held     []op     // waiting until no scan is open
+}
 
 // run plans, gathers, writes, shows and answers changes, until ops is closed.
 func (r *Registry) run() {
 	defer close(r.stopped)
+	w := &writer{r: r}
 	quiet := time.NewTimer(sweepQuiet)
 	defer quiet.Stop()
-	var sweeping []dotRef // in key order
+	collect := time.NewTicker(collectEvery)
+	defer collect.Stop()
 	for {
 		select {
 		case o, ok := <-r.ops:
 			if !ok {
+				for _, o := range w.held {
+					o.done(ErrClosed)
+				}
 				return
 			}
 			for more := true; more; {
-				o, more = r.round(o, &sweeping)
+				o, more = w.round(o)
 			}
+			w.release()
 			quiet.Reset(sweepQuiet)
 		case <-quiet.C:
-			if dead := r.dead(&sweeping, 1); len(dead) > 0 && r.Err() == nil {
-				r.fail(r.store.commit(r.core, r.core.begin(0, 0), dead))
+			if w.sweep() {
 				quiet.Reset(sweepQuiet / 10)
 			}
+		case <-collect.C:
+			w.collect()
+		case <-r.unread:
+			w.release()
 		}
 	}
 }
 
 // round commits first and whatever else is waiting. If the next change must
 // come in a batch of its own, it is returned.
-func (r *Registry) round(first op, sweeping *[]dotRef) (next op, more bool) {
+func (w *writer) round(first op) (next op, more bool) {
+	r := w.r
 	b := r.core.begin(time.Now().UnixMilli(), r.mono())
 	var ops []op
 	o, ok := first, true
 gather:
 	for ok {
-		if o.whole != nil && b.touched[*o.whole] {
+		if o.alone && len(ops) == 0 {
+			w.held = append(w.held, o)
+			return next, false
+		}
+		if o.alone || o.whole != nil && b.touched[*o.whole] {
 			next, more = o, true
 			break
 		}
 		o.plan(b)
 		ops = append(ops, o)
-		if len(b.puts) >= batchEntries || b.bytes >= batchBytes || len(ops) >= queued {
+		if len(b.puts) >= batchEntries || b.bytes >= batchBytes || len(ops) >= batchOps {
 			break
 		}
 		select {
@@ -73,9 +103,7 @@ gather:
 		r.mu.Lock()
 		r.core.introduce(b)
 		r.mu.Unlock()
-		err = r.store.commit(r.core, b, r.dead(sweeping, sweepFrom))
-		r.fail(err)
-		err = r.Err()
+		err = w.write(b, w.dead(sweepFrom, sweepBatch))
 	}
 	if err == nil {
 		r.show(b)
@@ -86,10 +114,105 @@ gather:
 	return next, more
 }
 
+// write makes a batch durable and the dead entries go.
+func (w *writer) write(b *batch, dead []dotRef) error {
+	r := w.r
+	r.fail(r.store.commit(r.core, b, dead))
+	if err := r.Err(); err != nil {
+		return err
+	}
+	switch {
+	case len(w.sweeping) > 0:
+	case len(r.core.superseded) == 0:
+		r.core.swept = r.core.losers
+	default:
+		r.core.swept = w.upto
+	}
+	return nil
+}
+
+// release does what waited for the scans to end.
+func (w *writer) release() {
+	for len(w.held) > 0 {
+		o := w.held[0]
+		// All that is superseded goes with it: a loser left in the file would
+		// be back after a restart.
+		ok, err := w.alone(o.plan, math.MaxInt)
+		if !ok {
+			return
+		}
+		w.held = w.held[1:]
+		o.done(err)
+	}
+}
+
+// alone commits one change while no scan is open; ok is false if one is.
+func (w *writer) alone(plan func(*batch), most int) (ok bool, err error) {
+	r := w.r
+	open := func() bool {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		return r.pins > 0
+	}
+	if open() {
+		return false, nil
+	}
+	if err := r.Err(); err != nil {
+		return true, err
+	}
+	b := r.core.begin(time.Now().UnixMilli(), r.mono())
+	plan(b)
+	if b.empty() {
+		return true, nil
+	}
+	r.mu.Lock()
+	if r.pins > 0 {
+		r.mu.Unlock()
+		return false, nil
+	}
+	r.core.introduce(b)
+	r.mu.Unlock()
+	// A scan that begins now takes what is dropped for dropped, and needs
+	// nothing that is superseded.
+	if err := w.write(b, w.take(most)); err != nil {
+		return true, err
+	}
+	r.show(b)
+	return true, nil
+}
+
+// collect drops some of what is gone and known to be gone everywhere.
+func (w *writer) collect() {
+	r := w.r
+	if r.Err() != nil {
+		return
+	}
+	r.core.gather()
+	for range sweepsToCollect {
+		if len(r.core.gc.found) == 0 || r.core.swept >= r.core.gc.after || !w.sweep() {
+			break
+		}
+	}
+	if len(r.core.gc.found) > 0 && r.core.swept >= r.core.gc.after {
+		_, _ = w.alone((*batch).collect, 0) // it fails as the registry does, or comes again
+	}
+}
+
+// sweep removes a batch of superseded entries, if there are any and no scan is
+// open.
+func (w *writer) sweep() bool {
+	dead := w.dead(1, sweepBatch)
+	if len(dead) == 0 || w.r.Err() != nil {
+		return false
+	}
+	return w.write(w.r.core.begin(0, 0), dead) == nil
+}
+
 func (r *Registry) show(b *batch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.core.apply(b)
+	r.acks.committed(b.seq)
 	if len(b.spans) > 0 {
 		close(r.changed)
 		r.changed = make(chan struct{})
@@ -104,22 +227,29 @@ func (r *Registry) fail(err error) {
 	close(r.failed)
 }
 
-// dead takes superseded entries, in key order, if there are at least least of
-// them and no scan is open. What superseded them is durable.
-func (r *Registry) dead(sweeping *[]dotRef, least int) []dotRef {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.pins > 0 || len(*sweeping)+len(r.core.superseded) < least {
+// dead takes superseded entries, if there are at least least of them and no
+// scan is open. What superseded them is durable.
+func (w *writer) dead(least, most int) []dotRef {
+	w.r.mu.RLock()
+	defer w.r.mu.RUnlock()
+	if w.r.pins > 0 || len(w.sweeping)+len(w.r.core.superseded) < least {
 		return nil
 	}
-	if len(*sweeping) == 0 {
-		*sweeping, r.core.superseded = r.core.superseded, nil
-		slices.SortFunc(*sweeping, compareRefs)
+	return w.take(most)
+}
+
+// take takes at most most superseded entries, in key order.
+func (w *writer) take(most int) []dotRef {
+	c := w.r.core
+	if len(w.sweeping) == 0 || most > len(w.sweeping) && most == math.MaxInt {
+		w.sweeping, c.superseded = append(w.sweeping, c.superseded...), nil
+		slices.SortFunc(w.sweeping, compareRefs)
+		w.upto = c.losers
 	}
-	n := min(len(*sweeping), sweepBatch)
-	out := (*sweeping)[:n]
-	if *sweeping = (*sweeping)[n:]; len(*sweeping) == 0 {
-		*sweeping = nil
+	n := min(len(w.sweeping), most)
+	out := w.sweeping[:n]
+	if w.sweeping = w.sweeping[n:]; len(w.sweeping) == 0 {
+		w.sweeping = nil
 	}
 	return out
 }

@@ -19,17 +19,37 @@ type core struct {
 	stored []uint64 // by origin number: the highest entry ever stored
 	// superseded are stored entries that the tables no longer point at.
 	superseded []dotRef
+	losers     uint64 // how many entries were ever superseded
+	swept      uint64 // the first so many of them are no longer stored
+	members    map[NodeID]*member
+	peers      int      // other trackers configured, or notCollecting
+	dropped    []uint64 // by origin number: the highest entry dropped
+	gc         collector
 }
 
-func newCore(self Origin) *core { return &core{tables: newTables(), self: self} }
+func newCore(self Origin) *core {
+	return &core{tables: newTables(), self: self, members: map[NodeID]*member{}, peers: notCollecting}
+}
 
 func (c *core) number(o Origin) uint32 {
 	n := intern(c.originNum, &c.origins, o)
 	for len(c.have) < len(c.origins) {
 		c.have = append(c.have, 0)
 		c.stored = append(c.stored, 0)
+		c.dropped = append(c.dropped, 0)
+		if node := c.origins[len(c.have)-1].Node(); node != c.self.Node() {
+			c.memberOf(node)
+		}
 	}
 	return n
+}
+
+// own is the newest own sequence number that is durable.
+func (c *core) own() uint64 {
+	if n, ok := c.originNum[c.self]; ok {
+		return c.have[n]
+	}
+	return 0
 }
 
 func (c *core) vector() Vector {
@@ -53,6 +73,9 @@ func (c *core) admit(e *Entry) {
 	n := c.number(e.Dot.Origin)
 	c.stored[n] = max(c.stored[n], e.Dot.Seq)
 	c.clock.observe(e.Stamp)
+	if !e.Kind.known() {
+		return
+	}
 	// Stamps of expiries are this tracker's own doing: no client was told.
 	if !e.Stamp.byExpiry() && e.Dot.Origin.Node() == c.self.Node() && e.Kind != KindTorrent {
 		_, cl := c.clientOf(e.Addr)
@@ -63,10 +86,15 @@ func (c *core) admit(e *Entry) {
 		return
 	}
 	if ok && !e.beats(&cur) || c.belowFloor(e) {
-		c.superseded = append(c.superseded, dotRef{n, e.Dot.Seq})
+		c.supersede(dotRef{n, e.Dot.Seq})
 		return
 	}
-	c.set(e, n, func(d dotRef) { c.superseded = append(c.superseded, d) })
+	c.set(e, n, c.supersede)
+}
+
+func (c *core) supersede(d dotRef) {
+	c.superseded = append(c.superseded, d)
+	c.losers++
 }
 
 func (c *core) belowFloor(e *Entry) bool {
@@ -83,8 +111,8 @@ type batch struct {
 	c      *core
 	wall   int64 // milliseconds since 1970
 	mono   int64 // milliseconds since the registry was opened
-	newest map[key]Entry
 	puts   []Entry
+	newest map[key]int // index into puts
 	given  map[Addr]Stamp
 	seen   []Addr
 	// touched are the clients that the batch changes. What needs all of a
@@ -94,6 +122,16 @@ type batch struct {
 	spans   map[Origin]uint64 // the vector's new values
 	chunks  []chunk
 	bytes   int
+	members map[NodeID]bool // that became known (false) or forgotten (true)
+	drops   []condemned     // entries that go without another in their place
+	raises  Vector          // what another tracker has dropped
+	reports []report
+}
+
+// report is a vector that a member said it had, all of it at one moment.
+type report struct {
+	node NodeID
+	have Vector
 }
 
 // chunk is a part of a hash string on its way to the disk.
@@ -104,10 +142,8 @@ type chunk struct {
 }
 
 func (c *core) begin(wall, mono int64) *batch {
-	b := &batch{c: c, wall: wall, mono: mono, newest: map[key]Entry{}, given: map[Addr]Stamp{}, touched: map[Addr]bool{}, spans: map[Origin]uint64{}}
-	if n, ok := c.originNum[c.self]; ok {
-		b.seq = c.have[n]
-	}
+	b := &batch{c: c, wall: wall, mono: mono, newest: map[key]int{}, given: map[Addr]Stamp{}, touched: map[Addr]bool{}, spans: map[Origin]uint64{}, members: map[NodeID]bool{}}
+	b.seq = c.own()
 	return b
 }
 
@@ -117,11 +153,13 @@ func (b *batch) saw(a Addr) {
 	b.touched[a] = true
 }
 
-func (b *batch) empty() bool { return len(b.puts) == 0 && len(b.spans) == 0 && len(b.chunks) == 0 }
+func (b *batch) empty() bool {
+	return len(b.puts) == 0 && len(b.spans) == 0 && len(b.chunks) == 0 && len(b.members) == 0 && len(b.drops) == 0 && len(b.raises) == 0
+}
 
 func (b *batch) get(k key) (Entry, bool) {
-	if e, ok := b.newest[k]; ok {
-		return e, true
+	if i, ok := b.newest[k]; ok {
+		return b.puts[i], true
 	}
 	e, ok := b.c.get(k)
 	if ok && k.kind == KindRow && e.Stamp < b.floor(k.addr) {
@@ -131,8 +169,8 @@ func (b *batch) get(k key) (Entry, bool) {
 }
 
 func (b *batch) floor(a Addr) Stamp {
-	if e, ok := b.newest[key{kind: KindFloor, addr: a}]; ok {
-		return e.Stamp
+	if i, ok := b.newest[key{kind: KindFloor, addr: a}]; ok {
+		return b.puts[i].Stamp
 	}
 	if c := b.c.client(a); c != nil {
 		return c.floorStamp()
@@ -141,12 +179,15 @@ func (b *batch) floor(a Addr) Stamp {
 }
 
 func (b *batch) put(e Entry) {
-	b.newest[e.key()] = e
 	b.puts = append(b.puts, e)
+	b.bytes += maxRowBytes + len(e.Name) + len(e.Extra)
+	if !e.Kind.known() {
+		return
+	}
+	b.newest[e.key()] = len(b.puts) - 1
 	if e.Kind != KindTorrent {
 		b.touched[e.Addr] = true
 	}
-	b.bytes += maxRowBytes + len(e.Name)
 }
 
 // maxRowBytes is what an entry without a name takes in the file, roughly.
@@ -167,10 +208,18 @@ func (b *batch) write(e Entry) Stamp {
 // merge takes an entry that another tracker sent. It may be old, known, or
 // come again.
 func (b *batch) merge(e Entry) {
-	if b.c.covers(e.Dot) {
+	if !b.c.covers(e.Dot) {
+		b.mergeNewer(e)
+	}
+}
+
+// mergeNewer takes an entry if it is the newest of its register.
+func (b *batch) mergeNewer(e Entry) {
+	b.c.clock.observe(e.Stamp)
+	if !e.Kind.known() {
+		b.put(e)
 		return
 	}
-	b.c.clock.observe(e.Stamp)
 	if e.Kind == KindRow && e.Stamp < b.floor(e.Addr) {
 		return
 	}
@@ -208,8 +257,10 @@ func (b *batch) haveOf(o Origin) uint64 {
 	return 0
 }
 
-// introduce numbers the origins that the batch is the first to mention.
+// introduce numbers the origins that the batch is the first to mention, and
+// notes what it drops.
 func (c *core) introduce(b *batch) {
+	c.raise(b)
 	for i := range b.puts {
 		c.number(b.puts[i].Dot.Origin)
 	}
@@ -223,7 +274,7 @@ func (c *core) introduce(b *batch) {
 func (b *batch) lasting(visit func(*Entry)) {
 	for i := range b.puts {
 		e := &b.puts[i]
-		if b.newest[e.key()].Dot == e.Dot {
+		if !e.Kind.known() || b.newest[e.key()] == i {
 			visit(e)
 		}
 	}
@@ -240,6 +291,14 @@ func (c *core) apply(b *batch) {
 	for o, n := range b.spans {
 		i := c.number(o)
 		c.have[i] = max(c.have[i], n)
+	}
+	c.remove(b.drops)
+	for n, forgotten := range b.members {
+		m := c.memberOf(n)
+		m.recorded, m.forgotten = true, forgotten
+	}
+	for _, r := range b.reports {
+		c.report(r.node, r.have)
 	}
 	for a, s := range b.given {
 		_, cl := c.clientOf(a)

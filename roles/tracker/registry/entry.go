@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/mtor-dev/mtor/torrentfmt"
 )
@@ -49,6 +50,10 @@ const (
 	KindTorrent Kind = 4
 )
 
+// known reports whether this program knows what entries of the kind write.
+// Others are kept, passed on and never superseded.
+func (k Kind) known() bool { return k >= KindRow && k <= KindTorrent }
+
 // Entry is one change to one register. Which fields count depends on Kind.
 type Entry struct {
 	Dot   Dot
@@ -62,7 +67,14 @@ type Entry struct {
 	Node    NodeID        // home
 	Name    string        // torrent: filename
 	Size    int64         // torrent: bytes
+
+	// Extra is what a newer program said besides, at most MaxExtra bytes of
+	// protobuf fields; of an unknown kind, all that it said.
+	Extra []byte
 }
+
+// MaxExtra bounds Extra, in bytes.
+const MaxExtra = 4096
 
 // key names a register.
 type key struct {
@@ -116,9 +128,12 @@ func (e *Entry) Check() error {
 	if e.Stamp == 0 || e.Stamp > maxStamp {
 		return fmt.Errorf("%w: stamp %d", errEntry, e.Stamp)
 	}
+	if len(e.Extra) > MaxExtra {
+		return fmt.Errorf("%w: %d bytes of unknown fields", errEntry, len(e.Extra))
+	}
 	switch e.Kind {
-	case KindRow, KindHome, KindFloor:
-		return nil
+	case 0:
+		return fmt.Errorf("%w: no kind", errEntry)
 	case KindTorrent:
 		if len(e.Name) > torrentfmt.MaxNameLen {
 			return fmt.Errorf("%w: filename of %d bytes", errEntry, len(e.Name))
@@ -126,9 +141,11 @@ func (e *Entry) Check() error {
 		if e.Size < 0 || e.Size > torrentfmt.MaxSize || torrentfmt.NumPieces(e.Size) > torrentfmt.MaxPieces {
 			return fmt.Errorf("%w: file of %d bytes", errEntry, e.Size)
 		}
-		return nil
+		if strings.IndexByte(e.Name, 0) >= 0 {
+			return fmt.Errorf("%w: filename with a zero byte", errEntry)
+		}
 	}
-	return fmt.Errorf("%w: unknown kind %d", errEntry, e.Kind)
+	return nil
 }
 
 // maxSeq leaves room for the two flags that the tables pack with it.

@@ -17,6 +17,9 @@ type disk struct {
 	node    NodeID
 	origins []Origin
 	vector  []uint64
+	dropped []uint64
+	members map[NodeID]bool // to whether forgotten
+	clock   Stamp
 	entries map[dotRef]Entry
 }
 
@@ -38,6 +41,9 @@ func (d *disk) after(origin uint32, from, upto uint64, visit func(Entry) bool) (
 	return next, false, nil
 }
 
+// noon is what a right clock says.
+const noon = 100_000_000_000
+
 // node is a simulated tracker: the real core on a simulated disk.
 type node struct {
 	*core
@@ -47,16 +53,18 @@ type node struct {
 	runs   int
 	wall   int64
 	pins   int
+	peers  int // configured
 }
 
 func (d *disk) clone() *disk {
 	c := *d
 	c.origins, c.vector, c.entries = slices.Clone(d.origins), slices.Clone(d.vector), maps.Clone(d.entries)
+	c.dropped, c.members = slices.Clone(d.dropped), maps.Clone(d.members)
 	return &c
 }
 
 func newNode(i int) *node {
-	n := &node{disk: &disk{entries: map[dotRef]Entry{}}, wall: 1_000_000}
+	n := &node{disk: &disk{entries: map[dotRef]Entry{}, members: map[NodeID]bool{}}, wall: noon, peers: notCollecting}
 	n.disk.node[0] = byte(i + 1)
 	n.start()
 	return n
@@ -72,6 +80,13 @@ func (n *node) start() {
 		n.number(o)
 	}
 	copy(n.have, n.disk.vector)
+	copy(n.core.dropped, n.disk.dropped)
+	n.clock.observe(n.disk.clock)
+	n.core.peers = n.peers
+	for id, forgotten := range n.disk.members {
+		m := n.memberOf(id)
+		m.recorded, m.forgotten = true, forgotten
+	}
 	for _, ref := range slices.SortedFunc(maps.Keys(n.disk.entries), compareRefs) {
 		e := n.disk.entries[ref]
 		e.Dot.Origin = n.origins[ref.origin]
@@ -84,9 +99,17 @@ func (n *node) plan() *batch { return n.begin(n.wall, 0) }
 func (n *node) commit(b *batch) {
 	n.introduce(b)
 	b.lasting(func(e *Entry) { n.disk.entries[dotRef{n.number(e.Dot.Origin), e.Dot.Seq}] = *e })
+	for _, d := range b.drops {
+		delete(n.disk.entries, d.ref)
+	}
 	n.apply(b)
 	n.disk.origins = slices.Clone(n.origins)
 	n.disk.vector = slices.Clone(n.have)
+	n.disk.dropped = slices.Clone(n.core.dropped)
+	maps.Copy(n.disk.members, b.members)
+	if len(b.drops) > 0 || len(b.raises) > 0 {
+		n.disk.clock = n.clock.last
+	}
 }
 
 func (n *node) sweep() {
@@ -97,14 +120,100 @@ func (n *node) sweep() {
 		delete(n.disk.entries, d)
 	}
 	n.superseded = nil
+	n.swept = n.losers
 }
 
-// transfer is one catch-up under way.
+// tidy is one step of the collection, as far as sweeping allows it.
+func (n *node) tidy() *batch {
+	n.gather()
+	b := n.plan()
+	if n.pins == 0 {
+		b.collect()
+	}
+	return b
+}
+
+// hear takes a report, and with it notice of who sent it.
+func (n *node) hear(from NodeID, v Vector) {
+	b := n.plan()
+	b.meet(from)
+	b.reports = append(b.reports, report{from, v})
+	n.commit(b)
+}
+
+// transfer is one Pull stream's round under way.
 type transfer struct {
 	to, from *node
 	scan     *scan
 	origins  []Origin
 	had      Vector
+	given    bool      // the scan has ended
+	flight   []message // given, and not taken yet
+	seen     seen      // of a full walk
+}
+
+type message struct {
+	entries []Entry
+	end     bool
+	upto    Vector
+	dropped Vector
+}
+
+// give moves on the giver's side.
+func (x *transfer) give(t interface{ Fatal(...any) }, limit int) {
+	entries, err := x.scan.step(x.from.disk, x.origins, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := message{entries: entries, end: len(entries) == 0}
+	if m.end {
+		m.upto, m.dropped = x.scan.upto, x.scan.dropped
+		x.release()
+	}
+	x.flight = append(x.flight, m)
+}
+
+func (x *transfer) release() {
+	if !x.given {
+		x.given = true
+		x.from.pins--
+	}
+}
+
+// take plans what the next message brings; false if it must wait.
+func (x *transfer) take(b *batch) (done, ok bool, err error) {
+	m := x.flight[0]
+	full := x.scan.full
+	if m.end && full && x.to.pins > 0 {
+		return false, false, nil
+	}
+	x.flight = x.flight[1:]
+	switch {
+	case full && m.end:
+		x.to.sweep()
+		return true, true, b.reconcile(x.seen, Vector{}.SpansTo(m.upto), m.dropped)
+	case m.end:
+		return true, true, b.adopt(x.had.SpansTo(m.upto))
+	case full:
+		x.seen.add(m.entries)
+		for _, e := range m.entries {
+			b.mergeFull(e)
+		}
+	default:
+		for _, e := range m.entries {
+			b.merge(e)
+		}
+	}
+	return false, true, nil
+}
+
+// connect begins a transfer; the giver hears the puller's vector.
+func connect(to, from *node) *transfer {
+	had := to.vector()
+	from.hear(to.self.Node(), had)
+	to.hear(from.self.Node(), nil)
+	from.pins++
+	return &transfer{to: to, from: from, scan: from.newScan(had), origins: slices.Clone(from.origins), had: had, seen: seen{}}
 }
 
 // user is a simulated client: it talks to one tracker at a time, echoes the
@@ -136,13 +245,28 @@ type world struct {
 	nodes     []*node
 	users     []*user
 	transfers []*transfer
+	reports   []heard
 	written   map[Dot]Entry // every durable entry ever
+	gone      map[key]Entry // the newest dropped of each register
+	cut       map[[2]*node]bool
+	restored  bool
+}
+
+// heard is a report on its way.
+type heard struct {
+	to   *node
+	from NodeID
+	have Vector
 }
 
 func newWorld(t *rapid.T) *world {
-	w := &world{t: t, written: map[Dot]Entry{}}
-	for i := range rapid.IntRange(2, 3).Draw(t, "trackers") {
-		w.nodes = append(w.nodes, newNode(i))
+	w := &world{t: t, written: map[Dot]Entry{}, gone: map[key]Entry{}, cut: map[[2]*node]bool{}}
+	count := rapid.SampledFrom([]int{2, 2, 2, 3, 3, 4, 5}).Draw(t, "trackers")
+	for i := range count {
+		n := newNode(i)
+		n.peers = count - 1
+		n.core.peers = n.peers
+		w.nodes = append(w.nodes, n)
 	}
 	for i := range rapid.IntRange(1, 3).Draw(t, "clients") {
 		var a Addr
@@ -184,6 +308,13 @@ func (w *world) commit(n *node, b *batch) {
 	for _, e := range b.puts {
 		w.written[e.Dot] = e
 	}
+	for _, d := range b.drops {
+		if e, ok := w.written[Dot{n.origins[d.ref.origin], d.ref.seq}]; ok {
+			if old, ok := w.gone[e.key()]; !ok || e.beats(&old) {
+				w.gone[e.key()] = e
+			}
+		}
+	}
 	n.commit(b)
 }
 
@@ -192,9 +323,10 @@ func (w *world) crash(n *node) {
 		if x.from != n && x.to != n {
 			return false
 		}
-		x.from.pins--
+		x.release()
 		return true
 	})
+	w.reports = slices.DeleteFunc(w.reports, func(h heard) bool { return h.to == n })
 	n.start()
 }
 
@@ -298,20 +430,40 @@ func (w *world) backupAction(t *rapid.T) {
 	n.backup = n.disk.clone()
 }
 
-// restoreAction puts a tracker back onto an old disk. What only it had
-// acknowledged since may be lost, so every client is in doubt; the trackers
-// must agree all the same.
+// restoreAction puts a tracker back onto an old disk, perhaps not for the first
+// time. A client of which something is now known nowhere is in doubt.
 func (w *world) restoreAction(t *rapid.T) {
 	w.t = t
 	n := w.node("tracker")
 	if n.backup == nil {
 		t.Skip()
 	}
+	w.restored = true
+	before := n.core
 	n.disk = n.backup.clone()
-	for _, u := range w.users {
-		u.sure = false
-	}
 	w.crash(n)
+	for _, u := range w.users {
+		u.sure = u.sure && w.kept(before, u.addr)
+	}
+}
+
+// kept reports whether some tracker still has what was known of a client, or
+// something newer.
+func (w *world) kept(c *core, a Addr) bool {
+	keys := []key{{kind: KindHome, addr: a}, {kind: KindFloor, addr: a}}
+	for i := range byte(4) {
+		keys = append(keys, key{kind: KindRow, torrent: torrentfmt.ID{i}, addr: a})
+	}
+	for _, k := range keys {
+		e, ok := c.get(k)
+		if ok && !slices.ContainsFunc(w.nodes, func(n *node) bool {
+			cur, ok := n.get(k)
+			return n.belowFloor(&e) || ok && (cur.Dot == e.Dot || cur.beats(&e))
+		}) {
+			return false
+		}
+	}
+	return true
 }
 
 func (w *world) sweepAction(t *rapid.T) {
@@ -322,13 +474,12 @@ func (w *world) sweepAction(t *rapid.T) {
 func (w *world) clockAction(t *rapid.T) {
 	w.t = t
 	n := w.node("tracker")
-	n.wall = max(1, n.wall+int64(rapid.IntRange(-3_600_000, 3_600_000).Draw(t, "jump")))
+	// Never more than a day apart: echoes from further than MaxEcho do not count.
+	n.wall = noon + rapid.SampledFrom([]int64{-43_200_000, -3_600_000, 0, 1, 3_600_000, 43_200_000}).Draw(t, "jump")
 }
 
 func (w *world) connect(to, from *node) *transfer {
-	had := to.vector()
-	from.pins++
-	x := &transfer{to: to, from: from, scan: from.newScan(had), origins: slices.Clone(from.origins), had: had}
+	x := connect(to, from)
 	w.transfers = append(w.transfers, x)
 	return x
 }
@@ -336,34 +487,27 @@ func (w *world) connect(to, from *node) *transfer {
 func (w *world) connectAction(t *rapid.T) {
 	w.t = t
 	to, from := w.node("puller"), w.node("giver")
-	if to == from || len(w.transfers) > 4 {
+	if to == from || len(w.transfers) > 4 || w.cut[[2]*node{from, to}] {
 		t.Skip()
 	}
 	w.connect(to, from)
 }
 
-// step moves some entries, and at the end the vector.
-func (w *world) step(x *transfer, limit int) (done bool) {
-	entries, err := x.scan.step(x.from.disk, x.origins, limit)
+// take moves the next message in, and in the end the vector.
+func (w *world) take(x *transfer) (done bool) {
+	b := x.to.plan()
+	done, ok, err := x.take(b)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	b := x.to.plan()
-	for _, e := range entries {
-		b.merge(e)
+	if ok {
+		w.commit(x.to, b)
 	}
-	if len(entries) == 0 {
-		if err := b.adopt(x.had.SpansTo(x.scan.upto)); err != nil {
-			w.t.Fatal(err)
-		}
-		done = true
-	}
-	w.commit(x.to, b)
 	return done
 }
 
 func (w *world) drop(x *transfer) {
-	x.from.pins--
+	x.release()
 	w.transfers = slices.DeleteFunc(w.transfers, func(y *transfer) bool { return x == y })
 }
 
@@ -373,9 +517,34 @@ func (w *world) stepAction(t *rapid.T) {
 		t.Skip()
 	}
 	x := rapid.SampledFrom(w.transfers).Draw(t, "transfer")
-	if w.step(x, rapid.IntRange(1, 4).Draw(t, "limit")) {
-		w.drop(x)
+	give := !x.given && (len(x.flight) == 0 || rapid.Bool().Draw(t, "give"))
+	if give {
+		x.give(t, rapid.IntRange(1, 4).Draw(t, "limit"))
 	}
+	if !give || rapid.Bool().Draw(t, "take") {
+		if w.take(x) {
+			w.drop(x)
+		}
+	}
+}
+
+// runAction takes a transfer to its end.
+func (w *world) runAction(t *rapid.T) {
+	w.t = t
+	if len(w.transfers) == 0 {
+		t.Skip()
+	}
+	x := rapid.SampledFrom(w.transfers).Draw(t, "transfer")
+	for !x.given {
+		x.give(t, 4)
+	}
+	for len(x.flight) > 0 {
+		if x.flight[0].end && x.scan.full && x.to.pins > 0 {
+			return
+		}
+		w.take(x)
+	}
+	w.drop(x)
 }
 
 func (w *world) cutAction(t *rapid.T) {
@@ -384,6 +553,100 @@ func (w *world) cutAction(t *rapid.T) {
 		t.Skip()
 	}
 	w.drop(rapid.SampledFrom(w.transfers).Draw(t, "transfer"))
+}
+
+// partitionAction cuts or mends one direction.
+func (w *world) partitionAction(t *rapid.T) {
+	w.t = t
+	d := [2]*node{w.node("from"), w.node("to")}
+	w.cut[d] = !w.cut[d]
+	if !w.cut[d] {
+		return
+	}
+	for _, x := range slices.Clone(w.transfers) {
+		if x.from == d[0] && x.to == d[1] {
+			w.drop(x)
+		}
+	}
+}
+
+// reportAction sends a vector; hearAction lets some report, old or new,
+// arrive, perhaps not for the last time.
+func (w *world) reportAction(t *rapid.T) {
+	w.t = t
+	from, to := w.node("from"), w.node("to")
+	if from == to || w.cut[[2]*node{from, to}] {
+		t.Skip()
+	}
+	w.reports = append(w.reports, heard{to, from.self.Node(), from.vector()})
+}
+
+func (w *world) hearAction(t *rapid.T) {
+	w.t = t
+	if len(w.reports) == 0 {
+		t.Skip()
+	}
+	i := rapid.IntRange(0, len(w.reports)-1).Draw(t, "report")
+	h := w.reports[i]
+	h.to.hear(h.from, h.have)
+	if rapid.Bool().Draw(t, "once") {
+		w.reports = slices.Delete(w.reports, i, i+1)
+	}
+}
+
+// exchangeAction is what happens when all is well: two trackers in step tell
+// each other so.
+func (w *world) exchangeAction(t *rapid.T) {
+	w.t = t
+	w.exchange()
+}
+
+func (w *world) exchange() {
+	for _, from := range w.nodes {
+		for _, to := range w.nodes {
+			if from != to && !w.cut[[2]*node{from, to}] {
+				to.hear(from.self.Node(), from.vector())
+			}
+		}
+	}
+}
+
+func (w *world) syncAction(t *rapid.T) {
+	w.t = t
+	for _, to := range w.nodes {
+		for _, from := range w.nodes {
+			if to != from && !w.cut[[2]*node{from, to}] {
+				w.pull(to, from)
+			}
+		}
+	}
+}
+
+// pull is a whole round, unless the puller is just being read itself.
+func (w *world) pull(to, from *node) {
+	x := w.connect(to, from)
+	for done := false; !done; {
+		x.give(w.t, 3)
+		if x.flight[0].end && x.scan.full && to.pins > 0 {
+			break
+		}
+		done = w.take(x)
+	}
+	w.drop(x)
+}
+
+// quietAction is a quiet while: everybody who can be reached is in step, and
+// what may be dropped goes.
+func (w *world) quietAction(t *rapid.T) {
+	w.t = t
+	w.syncAction(t)
+	w.settle()
+}
+
+func (w *world) tidyAction(t *rapid.T) {
+	w.t = t
+	n := w.node("tracker")
+	w.commit(n, n.tidy())
 }
 
 // covered checks what a vector claims: each entry it covers is held, or one
@@ -398,6 +661,13 @@ func (w *world) covered(t *rapid.T) {
 				continue
 			}
 			cur, ok := n.get(e.key())
+			// A tracker on a backup may end a row once more that ended long
+			// ago: that gone row is older than those dropped, and does no harm.
+			if nothing := !ok || cur.Gone; nothing {
+				if g, dropped := w.gone[e.key()]; dropped && (g.Dot == d || g.beats(&e)) || w.floored(&e) {
+					continue
+				}
+			}
 			if !ok || cur.Dot != d && !cur.beats(&e) {
 				t.Fatalf("tracker %d covers %v but holds %+v of %+v", i, d, cur, e)
 			}
@@ -409,24 +679,81 @@ func (w *world) covered(t *rapid.T) {
 	}
 }
 
+// floored reports whether a floor above the row was dropped.
+func (w *world) floored(e *Entry) bool {
+	g, ok := w.gone[key{kind: KindFloor, addr: e.Addr}]
+	return ok && e.Kind == KindRow && e.Stamp < g.Stamp
+}
+
 func (w *world) heal() {
 	for len(w.transfers) > 0 {
 		w.drop(w.transfers[0])
 	}
+	clear(w.cut)
+	w.reports = nil
 	for range 2 {
 		for _, to := range w.nodes {
 			for _, from := range w.nodes {
 				if to == from {
 					continue
 				}
-				x := w.connect(to, from)
-				for !w.step(x, 3) {
-				}
-				w.drop(x)
+				w.pull(to, from)
 				to.sweep()
 			}
 		}
 	}
+}
+
+// settle lets everything that may be dropped go.
+func (w *world) settle() {
+	for range 3 {
+		w.exchange()
+		for _, n := range w.nodes {
+			for range 2 {
+				n.sweep()
+				w.commit(n, n.tidy())
+			}
+		}
+	}
+}
+
+// idle checks that nothing gone is left once all know of it. Only what came
+// with half a transfer, and whose writer has been set back behind it, is covered
+// by nobody, and stays.
+func (w *world) idle() {
+	for i, n := range w.nodes {
+		kept := 0
+		for ref, e := range n.disk.entries {
+			if !e.Gone && e.Kind != KindFloor {
+				continue
+			}
+			kept++
+			if !w.restored || ref.seq <= n.have[ref.origin] {
+				w.t.Fatalf("tracker %d keeps %+v", i, e)
+			}
+		}
+		if got := len(n.disk.entries) - kept; got != n.present+n.homes()+n.names() {
+			w.t.Fatalf("tracker %d stores %d entries for %d rows, %d homes, %d names", i, got, n.present, n.homes(), n.names())
+		}
+	}
+}
+
+func (n *node) homes() (k int) {
+	for i := range n.clients {
+		if n.clients[i].home.seq > 0 {
+			k++
+		}
+	}
+	return k
+}
+
+func (n *node) names() (k int) {
+	for i := range n.torrents {
+		if n.torrents[i].info != nil {
+			k++
+		}
+	}
+	return k
 }
 
 // listed is what a tracker answers, as text.
@@ -475,7 +802,7 @@ func TestTrackersConverge(t *testing.T) {
 		w := newWorld(t)
 		// Most schedules do without, or nobody would be sure of anything.
 		restore := func(t *rapid.T) { t.Skip() }
-		if rapid.IntRange(0, 3).Draw(t, "restores") == 0 {
+		if rapid.IntRange(0, 2).Draw(t, "restores") == 0 {
 			restore = w.restoreAction
 		}
 		t.Repeat(map[string]func(*rapid.T){
@@ -493,13 +820,24 @@ func TestTrackersConverge(t *testing.T) {
 			"connect":   w.connectAction,
 			"step":      w.stepAction,
 			"step2":     w.stepAction,
+			"run":       w.runAction,
 			"cut":       w.cutAction,
+			"partition": w.partitionAction,
+			"report":    w.reportAction,
+			"hear":      w.hearAction,
+			"exchange":  w.exchangeAction,
+			"sync":      w.syncAction,
+			"tidy":      w.tidyAction,
+			"quiet":     w.quietAction,
 			"":          w.covered,
 		})
 		w.t = t
 		w.heal()
 		w.covered(t)
 		w.agree("healed")
+		w.settle()
+		w.idle()
+		w.agree("settled")
 		sure := func(u *user) bool { return u.sure }
 		got := slices.DeleteFunc(w.nodes[0].listed(), func(s string) bool {
 			return !slices.ContainsFunc(w.users, func(u *user) bool {
@@ -517,6 +855,8 @@ func TestTrackersConverge(t *testing.T) {
 			}
 		}
 		w.heal()
+		w.settle()
+		w.covered(t)
 		w.agree("renewed")
 		if got, want := w.nodes[0].listed(), w.expect(func(*user) bool { return true }); !slices.Equal(got, want) {
 			t.Fatalf("renewed: listed %q, shared %q", got, want)

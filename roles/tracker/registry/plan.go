@@ -255,11 +255,11 @@ func (b *batch) dropUnconfirmed(a Addr, n int, digest [sha1.Size]byte, stay Stam
 }
 
 // expire ends the rows of a client that was silent since before silentSince,
-// if this tracker is still its home.
+// if this tracker is still its home, or its home is forgotten.
 func (b *batch) expire(a Addr, silentSince int64) Result {
 	c := b.c.client(a)
 	home, ok := b.get(key{kind: KindHome, addr: a})
-	if c == nil || !ok || home.Node != b.c.self.Node() || c.seen.Load() > silentSince {
+	if c == nil || !ok || !b.c.tends(home.Node) || c.seen.Load() > silentSince {
 		return Result{}
 	}
 	var rows []Entry

@@ -21,6 +21,7 @@ import (
 	mrand "math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mtor-dev/mtor/torrentfmt"
@@ -35,11 +36,16 @@ var ErrClosed = errors.New("registry is closed")
 type Registry struct {
 	store *store
 	start time.Time
+	acks  *acks
 
 	mu      sync.RWMutex // held to write core's tables, and to read them from outside run
 	core    *core
 	pins    int
 	changed chan struct{} // closed and replaced when the vector grows
+	unread  chan struct{} // a scan was closed
+	hidden  map[NodeID]bool
+
+	repaired atomic.Uint64
 
 	submitMu sync.RWMutex // held to send on ops; for writing to close it
 	closed   bool
@@ -56,6 +62,7 @@ type op struct {
 	plan  func(*batch)
 	done  func(error)
 	whole *Addr // plan needs all rows of this client
+	alone bool  // plan drops entries: in a batch of its own, while no scan is open
 }
 
 // queued bounds the changes that wait for the disk; beyond it their callers do.
@@ -72,6 +79,7 @@ func Open(path string) (*Registry, error) {
 		store:   st,
 		start:   time.Now(),
 		changed: make(chan struct{}),
+		unread:  make(chan struct{}, 1),
 		ops:     make(chan op, queued),
 		stopped: make(chan struct{}),
 		failed:  make(chan struct{}),
@@ -79,7 +87,7 @@ func Open(path string) (*Registry, error) {
 	var self Origin
 	copy(self[:], st.node[:])
 	_, _ = rand.Read(self[nodeIDSize:]) // never fails
-	r.core = newCore(self)
+	r.core, r.acks = newCore(self), newAcks(self)
 	if err := st.load(r.core); err != nil {
 		_ = st.close()
 		return nil, fmt.Errorf("seederlist file %s: %w", path, err)
@@ -113,6 +121,9 @@ func (r *Registry) Err() error {
 		return nil
 	}
 }
+
+// Origin is what this run of the tracker writes under.
+func (r *Registry) Origin() Origin { return r.core.self }
 
 // NodeID is this tracker's ID, which the file keeps.
 func (r *Registry) NodeID() NodeID { return r.store.node }
@@ -210,7 +221,7 @@ func (r *Registry) Renew(addr Addr, n int, digest [sha1.Size]byte, echo Stamp, d
 }
 
 // Expire ends the rows of a client that has been silent for lease or longer,
-// if this tracker is its home.
+// if this tracker is its home, or its home is forgotten.
 func (r *Registry) Expire(addr Addr, lease time.Duration, done func(Result, error)) {
 	r.request(&addr, func(b *batch) Result {
 		return b.expire(addr, b.mono-lease.Milliseconds())
@@ -220,8 +231,8 @@ func (r *Registry) Expire(addr Addr, lease time.Duration, done func(Result, erro
 // silentStep bounds the clients looked at under one lock.
 const silentStep = 4096
 
-// Silent lists the clients at home here that hold rows and have been silent
-// for lease or longer.
+// Silent lists the clients at home here, or at a forgotten tracker, that hold
+// rows and have been silent here for lease or longer.
 func (r *Registry) Silent(lease time.Duration) []Addr {
 	since := r.mono() - lease.Milliseconds()
 	var out []Addr
@@ -230,7 +241,7 @@ func (r *Registry) Silent(lease time.Duration) []Addr {
 		end := min(at+silentStep, len(r.core.clients))
 		for i := at; i < end; i++ {
 			c := &r.core.clients[i]
-			if c.present > 0 && c.home.seq != 0 && r.core.nodes[c.home.node] == r.core.self.Node() && c.seen.Load() <= since {
+			if c.present > 0 && c.home.seq != 0 && c.seen.Load() <= since && r.core.tends(r.core.nodes[c.home.node]) {
 				out = append(out, c.addr)
 			}
 		}
@@ -247,13 +258,17 @@ type Seeder struct {
 }
 
 // Seeders appends to dst up to want of a torrent's listed peers, without
-// asker, each as likely as any other. total is how many there are in all.
+// asker and those that [Registry.Hide] hides, each as likely as any other. total
+// is how many there are in all.
 func (r *Registry) Seeders(dst []Seeder, id torrentfmt.ID, asker Addr, want int) (list []Seeder, total int) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	tor := r.core.torrent(id)
 	if tor == nil {
 		return dst, 0
+	}
+	if r.hidden != nil {
+		return r.visible(dst, tor, asker, want)
 	}
 	n, skip := int(tor.present), -1
 	total = n
@@ -318,5 +333,9 @@ type Stats struct {
 func (r *Registry) Stats() Stats {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return Stats{len(r.core.torrents), len(r.core.clients), r.core.rows, r.core.present}
+	return r.core.stats()
+}
+
+func (c *core) stats() Stats {
+	return Stats{len(c.torrents), len(c.clients), c.rows, c.present}
 }

@@ -47,26 +47,19 @@ func (n *node) expired() int {
 // vector.
 func (n *node) pull(t *testing.T, from *node, cut bool) {
 	t.Helper()
-	had := n.vector()
-	s := from.newScan(had)
-	for {
-		entries, err := s.step(from.disk, from.origins, 2)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := n.plan()
-		for _, e := range entries {
-			b.merge(e)
-		}
-		if len(entries) == 0 && !cut {
-			if err := b.adopt(had.SpansTo(s.upto)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		n.commit(b)
-		if len(entries) == 0 {
+	x := connect(n, from)
+	for done := false; !done; {
+		x.give(t, 2)
+		if cut && x.flight[0].end {
+			x.release()
 			return
 		}
+		b := n.plan()
+		var err error
+		if done, _, err = x.take(b); err != nil {
+			t.Fatal(err)
+		}
+		n.commit(b)
 	}
 }
 

@@ -46,6 +46,55 @@ func (r *Registry) Merge(entries []Entry, spans []Span, done func(error)) {
 	})
 }
 
+// Reconcile takes a full walk (see [Scan.Full]), which also tells by what it
+// lacks.
+type Reconcile struct {
+	r    *Registry
+	seen seen
+}
+
+// Reconcile begins to take a full walk. It is not for several goroutines.
+func (r *Registry) Reconcile() *Reconcile { return &Reconcile{r, seen{}} }
+
+// Merge is as [Registry.Merge], without spans.
+func (rc *Reconcile) Merge(entries []Entry, done func(error)) {
+	for i := range entries {
+		if err := entries[i].Check(); err != nil {
+			done(err)
+			return
+		}
+	}
+	rc.seen.add(entries)
+	rc.r.submit(op{
+		plan: func(b *batch) {
+			for _, e := range entries {
+				b.mergeFull(e)
+			}
+		},
+		done: done,
+	})
+}
+
+// Finish extends the vector by spans, which begin at 0 and are all of the
+// giver's vector, ends the rows and floors that the giver accounts for and did
+// not send, and remembers what the giver has dropped. It waits until no scan is
+// open.
+func (rc *Reconcile) Finish(spans []Span, dropped Vector, done func(error)) {
+	var refused error
+	rc.r.submit(op{
+		alone: true,
+		plan:  func(b *batch) { refused = b.reconcile(rc.seen, spans, dropped) },
+		done:  func(err error) { done(errors.Join(err, refused)) },
+	})
+}
+
+// Collect lets what is gone be dropped once every other tracker is known to
+// know of it. peers is how many others are configured: it does not begin before
+// so many have been met.
+func (r *Registry) Collect(peers int) {
+	r.submit(op{plan: func(b *batch) { b.c.peers = peers }, done: func(error) {}})
+}
+
 // PutHashes stores the hash string of a torrent, before an entry that needs
 // it. The caller has checked that it belongs to id.
 func (r *Registry) PutHashes(id torrentfmt.ID, hashes []byte) { r.putHashes(id, hashes) }
@@ -109,6 +158,14 @@ func (r *Registry) Scan(from Vector) *Scan {
 // the scan.
 func (s *Scan) Vector() Vector { return s.scan.upto }
 
+// Full reports whether everything is walked, because the one with the vector
+// may hold entries that were beaten by something dropped here since. It must be
+// taken with [Registry.Reconcile].
+func (s *Scan) Full() bool { return s.scan.full }
+
+// Dropped is, for a full walk, what [Reconcile.Finish] must be given.
+func (s *Scan) Dropped() Vector { return s.scan.dropped }
+
 // Next reads at most limit entries more; none at the end. The entries of one
 // origin come in the order they were written.
 func (s *Scan) Next(limit int) ([]Entry, error) {
@@ -122,5 +179,9 @@ func (s *Scan) Close() {
 	if !s.closed {
 		s.closed = true
 		s.r.pins--
+		select {
+		case s.r.unread <- struct{}{}:
+		default:
+		}
 	}
 }

@@ -21,13 +21,25 @@ type scan struct {
 	from, upper []uint64 // by origin number
 	upto        Vector   // this tracker's vector when the scan began
 	at          uint32   // the origin being walked
+	full        bool     // everything is walked
+	dropped     Vector   // of a full walk: what was dropped before it
 }
 
+// newScan begins a walk for one with vector from. If that one may hold what was
+// beaten by something that is dropped here, it gets everything, so that it can
+// tell what is not there.
 func (c *core) newScan(from Vector) *scan {
-	s := &scan{upto: c.vector(), from: make([]uint64, len(c.origins)), upper: make([]uint64, len(c.origins))}
+	full := c.lacksDropped(from)
+	if full {
+		from = nil
+	}
+	s := &scan{full: full, upto: c.vector(), from: make([]uint64, len(c.origins)), upper: make([]uint64, len(c.origins))}
 	for n, o := range c.origins {
 		s.from[n] = from[o]
 		s.upper[n] = max(c.have[n], c.stored[n])
+	}
+	if full {
+		s.dropped = c.droppedVector()
 	}
 	return s
 }

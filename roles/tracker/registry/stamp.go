@@ -29,6 +29,9 @@ func (s Stamp) expired() Stamp { return s | 1 }
 // byExpiry reports whether s was made by [Stamp.expired].
 func (s Stamp) byExpiry() bool { return s&1 == 1 }
 
+// Time is the clock reading of the stamp, to the millisecond.
+func (s Stamp) Time() time.Time { return time.UnixMilli(int64(s >> stampShift)) }
+
 // stampAt is the first stamp of a millisecond since 1970.
 func stampAt(wall int64) Stamp {
 	return Stamp(max(0, min(wall, int64(maxStamp>>stampShift)))) << stampShift

@@ -17,8 +17,10 @@ import (
 )
 
 const (
-	storeMagic   = "mtor seederlist"
-	storeVersion = 1
+	storeMagic = "mtor seederlist"
+	// storeVersion 1 has no buckets for members and for what was dropped, and
+	// is upgraded when it is opened.
+	storeVersion = 2
 	// lockWait is how long a second tracker waits for the file of the first:
 	// enough for one that is just stopping.
 	lockWait = 2 * time.Second
@@ -38,10 +40,18 @@ var (
 	bucketVector  = []byte("vector")  // origin number -> sequence number
 	bucketEntries = []byte("entries") // see codec.go
 	bucketHashes  = []byte("hashes")  // torrent, chunk number -> bytes, CRC32C
+	bucketMembers = []byte("members") // node -> 1 known, 2 forgotten
+	bucketDropped = []byte("dropped") // origin number -> sequence number
 
 	keyMagic   = []byte("magic")
 	keyVersion = []byte("version")
 	keyNode    = []byte("node")
+	keyClock   = []byte("clock") // no stamp above it has been dropped
+)
+
+const (
+	memberKnown     = 1
+	memberForgotten = 2
 )
 
 // store is the seederlist file: one bbolt file.
@@ -49,7 +59,8 @@ type store struct {
 	db      *bolt.DB
 	path    string
 	node    NodeID
-	origins int // how many origins the file knows
+	version uint32 // as the file was found
+	origins int    // how many origins the file knows
 	arena   []byte
 }
 
@@ -138,18 +149,18 @@ func syncDir(dir string) {
 	_ = d.Close()
 }
 
-// identify checks that the file is a seederlist of a known version, or makes
-// it one if it is empty.
-func (s *store) identify() error {
-	empty := false
-	err := s.db.View(func(tx *bolt.Tx) error {
+var errEmpty = errors.New("an empty file")
+
+// check makes sure that the file is a seederlist of a known version, and reads
+// its node ID. The error is errEmpty if nothing is in it.
+func (s *store) check() error {
+	return s.db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
 			if name, _ := tx.Cursor().First(); name != nil {
 				return fmt.Errorf("%w: a bbolt file of another program", ErrForeign)
 			}
-			empty = true
-			return nil
+			return errEmpty
 		}
 		if string(meta.Get(keyMagic)) != storeMagic {
 			return fmt.Errorf("%w: a bbolt file of another program", ErrForeign)
@@ -158,28 +169,42 @@ func (s *store) identify() error {
 		if len(v) != 4 {
 			return fmt.Errorf("%w: no version", ErrDamaged)
 		}
-		if n := binary.BigEndian.Uint32(v); n != storeVersion {
-			return fmt.Errorf("%w: format %d, this program writes %d", ErrVersion, n, storeVersion)
+		s.version = binary.BigEndian.Uint32(v)
+		if s.version < 1 || s.version > storeVersion {
+			return fmt.Errorf("%w: format %d, this program writes %d", ErrVersion, s.version, storeVersion)
 		}
 		node := meta.Get(keyNode)
 		if len(node) != nodeIDSize {
 			return fmt.Errorf("%w: no node ID", ErrDamaged)
 		}
 		s.node = NodeID(node)
-		for _, b := range [][]byte{bucketOrigins, bucketVector, bucketEntries, bucketHashes} {
+		need := [][]byte{bucketOrigins, bucketVector, bucketEntries, bucketHashes}
+		if s.version >= 2 {
+			need = append(need, bucketMembers, bucketDropped)
+		}
+		for _, b := range need {
 			if tx.Bucket(b) == nil {
 				return fmt.Errorf("%w: bucket %s is missing", ErrDamaged, b)
 			}
 		}
 		return nil
 	})
-	if err != nil || !empty {
+}
+
+// identify checks the file, makes it a seederlist if it is empty, and brings
+// it to this program's version.
+func (s *store) identify() error {
+	err := s.check()
+	empty := errors.Is(err, errEmpty)
+	if err != nil && !empty || err == nil && s.version == storeVersion {
 		return err
 	}
-	_, _ = rand.Read(s.node[:]) // never fails
+	if empty {
+		_, _ = rand.Read(s.node[:]) // never fails
+	}
 	return s.db.Update(func(tx *bolt.Tx) error {
-		for _, b := range [][]byte{bucketMeta, bucketOrigins, bucketVector, bucketEntries, bucketHashes} {
-			if _, err := tx.CreateBucket(b); err != nil {
+		for _, b := range [][]byte{bucketMeta, bucketOrigins, bucketVector, bucketEntries, bucketHashes, bucketMembers, bucketDropped} {
+			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
 			}
 		}
@@ -229,13 +254,35 @@ func (s *store) loadOrigins(c *core) error {
 			return err
 		}
 		s.origins = len(c.origins)
-		return tx.Bucket(bucketVector).ForEach(func(k, v []byte) error {
-			if len(k) != 4 || len(v) != 8 || int(binary.BigEndian.Uint32(k)) >= len(c.have) {
-				return fmt.Errorf("%w: vector entry %x", ErrDamaged, k)
-			}
-			c.have[binary.BigEndian.Uint32(k)] = binary.BigEndian.Uint64(v)
-			return nil
-		})
+		if err := loadByOrigin(tx.Bucket(bucketVector), c.have); err != nil || s.version < 2 {
+			return err
+		}
+		if v := tx.Bucket(bucketMeta).Get(keyClock); len(v) == 8 {
+			c.clock.observe(min(Stamp(binary.BigEndian.Uint64(v)), maxStamp))
+		}
+		return errors.Join(loadByOrigin(tx.Bucket(bucketDropped), c.dropped), s.loadMembers(tx, c))
+	})
+}
+
+// loadByOrigin reads a bucket of sequence numbers by origin number.
+func loadByOrigin(b *bolt.Bucket, into []uint64) error {
+	return b.ForEach(func(k, v []byte) error {
+		if len(k) != 4 || len(v) != 8 || int(binary.BigEndian.Uint32(k)) >= len(into) {
+			return fmt.Errorf("%w: %x in a vector", ErrDamaged, k)
+		}
+		into[binary.BigEndian.Uint32(k)] = binary.BigEndian.Uint64(v)
+		return nil
+	})
+}
+
+func (s *store) loadMembers(tx *bolt.Tx, c *core) error {
+	return tx.Bucket(bucketMembers).ForEach(func(k, v []byte) error {
+		if len(k) != nodeIDSize || len(v) != 1 || v[0] != memberKnown && v[0] != memberForgotten {
+			return fmt.Errorf("%w: member %x", ErrDamaged, k)
+		}
+		m := c.memberOf(NodeID(k))
+		m.recorded, m.forgotten = true, v[0] == memberForgotten
+		return nil
 	})
 }
 
@@ -275,6 +322,9 @@ func (s *store) fill(tx *bolt.Tx, c *core, b *batch, dead []dotRef) error {
 	if err != nil {
 		return err
 	}
+	if err := s.fillDrops(tx, c, b); err != nil {
+		return err
+	}
 	for _, d := range dead {
 		if err := entries.Delete(d.appendKey(key[:0])); err != nil {
 			return err
@@ -288,6 +338,16 @@ func (s *store) fill(tx *bolt.Tx, c *core, b *batch, dead []dotRef) error {
 			return err
 		}
 	}
+	members := tx.Bucket(bucketMembers)
+	for n, forgotten := range b.members {
+		state := []byte{memberKnown}
+		if forgotten {
+			state[0] = memberForgotten
+		}
+		if err := members.Put(n[:], state); err != nil {
+			return err
+		}
+	}
 	origins := tx.Bucket(bucketOrigins)
 	for ; s.origins < len(c.origins); s.origins++ {
 		o := c.origins[s.origins]
@@ -296,6 +356,34 @@ func (s *store) fill(tx *bolt.Tx, c *core, b *batch, dead []dotRef) error {
 		}
 	}
 	return nil
+}
+
+// fillDrops removes what the batch drops and keeps what must be remembered of
+// it: how far it went, for those that do not know, and the clock, so that no
+// later change gets an older stamp.
+func (s *store) fillDrops(tx *bolt.Tx, c *core, b *batch) error {
+	if len(b.drops) == 0 && len(b.raises) == 0 {
+		return nil
+	}
+	raised := map[uint32]bool{}
+	entries := tx.Bucket(bucketEntries)
+	for _, d := range b.drops {
+		raised[d.ref.origin] = true
+		if err := entries.Delete(d.ref.appendKey(nil)); err != nil {
+			return err
+		}
+	}
+	for o := range b.raises {
+		raised[c.number(o)] = true
+	}
+	dropped := tx.Bucket(bucketDropped)
+	for n := range raised {
+		v := binary.BigEndian.AppendUint64(nil, c.dropped[n])
+		if err := dropped.Put(binary.BigEndian.AppendUint32(nil, n), v); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(bucketMeta).Put(keyClock, binary.BigEndian.AppendUint64(nil, uint64(c.clock.last)))
 }
 
 func (s *store) fillChunks(tx *bolt.Tx, b *batch) error {

@@ -24,6 +24,8 @@ type tables struct {
 
 	rows    int // listed or gone
 	present int // listed
+	floors  int
+	buckets [Buckets]uint64
 }
 
 func newTables() *tables {
@@ -287,6 +289,8 @@ func (t *tables) set(e *Entry, origin uint32, old func(dotRef)) {
 		n, c := t.clientOf(e.Addr)
 		if c.floor != nil {
 			old(c.floor.ref())
+		} else {
+			t.floors++
 		}
 		c.floor = &m
 		t.dropBelow(n, old)
@@ -317,6 +321,7 @@ func (t *tables) setRow(e *Entry, origin uint32, old func(dotRef)) {
 	tor.put(i, r)
 	if !r.gone() {
 		c.flip(tor.id, r.whole())
+		t.mark(tor.id, c.addr, r)
 		c.present++
 		t.present++
 	}
@@ -324,6 +329,7 @@ func (t *tables) setRow(e *Entry, origin uint32, old func(dotRef)) {
 
 func (t *tables) unlist(c *client, id torrentfmt.ID, r row) {
 	c.flip(id, r.whole())
+	t.mark(id, c.addr, r)
 	c.present--
 	t.present--
 }
@@ -341,11 +347,16 @@ func (t *tables) dropBelow(cn uint32, old func(dotRef)) {
 			continue
 		}
 		old(r.ref())
-		if !r.gone() {
-			t.unlist(c, tor.id, r)
-		}
-		tor.drop(i)
-		t.rows--
+		t.dropRow(c, tor, i)
 	}
 	c.torrents = keep
+}
+
+// dropRow forgets a row; the client's list of torrents is the caller's.
+func (t *tables) dropRow(c *client, tor *torrent, i int) {
+	if r := tor.rows[i]; !r.gone() {
+		t.unlist(c, tor.id, r)
+	}
+	tor.drop(i)
+	t.rows--
 }

@@ -4,7 +4,10 @@
 package replica
 
 import (
+	"bytes"
 	"fmt"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/mtor-dev/mtor/roles/tracker/registry"
 	"github.com/mtor-dev/mtor/roles/wire"
@@ -23,6 +26,7 @@ func encode(entries []registry.Entry) *wire.Given {
 	for i := range entries {
 		e, w := &entries[i], &made[i]
 		g.Entries[i] = w
+		keepExtra(w, e)
 		n, ok := numbers[e.Dot.Origin]
 		if !ok {
 			n = uint32(len(numbers))
@@ -72,6 +76,9 @@ func decode(g *wire.Given) ([]registry.Entry, error) {
 		if err := decodeBody(e, w); err != nil {
 			return nil, err
 		}
+		if err := takeExtra(e, w); err != nil {
+			return nil, err
+		}
 		if err := e.Check(); err != nil {
 			return nil, bad("%v", err)
 		}
@@ -87,7 +94,55 @@ func decode(g *wire.Given) ([]registry.Entry, error) {
 	return out, nil
 }
 
+func known(k registry.Kind) bool {
+	switch k {
+	case registry.KindRow, registry.KindHome, registry.KindFloor, registry.KindTorrent:
+		return true
+	}
+	return false
+}
+
+// takeExtra keeps the fields that a newer tracker sent: those unknown, or of an
+// unknown kind all but its dot, stamp and kind.
+func takeExtra(e *registry.Entry, w *wire.Entry) error {
+	if known(e.Kind) {
+		if u := w.ProtoReflect().GetUnknown(); len(u) > 0 {
+			e.Extra = bytes.Clone(u)
+		}
+		return nil
+	}
+	if w == nil {
+		return bad("an entry that is nothing")
+	}
+	rest := proto.Clone(w).(*wire.Entry)
+	rest.Origin, rest.Seq, rest.Stamp, rest.Kind = 0, 0, 0, 0
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(rest)
+	if err != nil {
+		return bad("%v", err)
+	}
+	if len(b) > 0 {
+		e.Extra = b
+	}
+	return nil
+}
+
+// keepExtra is takeExtra's inverse. What does not decode was not taken by it.
+func keepExtra(w *wire.Entry, e *registry.Entry) {
+	if known(e.Kind) {
+		if len(e.Extra) > 0 {
+			w.ProtoReflect().SetUnknown(e.Extra)
+		}
+		return
+	}
+	if proto.Unmarshal(e.Extra, w) != nil {
+		proto.Reset(w)
+	}
+}
+
 func decodeBody(e *registry.Entry, w *wire.Entry) error {
+	if !known(e.Kind) {
+		return nil
+	}
 	if e.Kind == registry.KindRow || e.Kind == registry.KindTorrent {
 		id, err := torrentfmt.IDFromBytes(w.GetTorrentId())
 		if err != nil {
@@ -155,4 +210,17 @@ func decodeSpans(list []*wire.Span) ([]registry.Span, error) {
 		out[i] = registry.Span{Origin: registry.Origin(w.GetOrigin()), From: w.GetFrom(), To: w.GetTo()}
 	}
 	return out, nil
+}
+
+func encodeSummary(s registry.Summary) *wire.Check {
+	return &wire.Check{Vector: s.Vector[:], Buckets: s.Buckets[:]}
+}
+
+func decodeSummary(c *wire.Check) (s registry.Summary, err error) {
+	if len(c.GetVector()) != len(s.Vector) || len(c.GetBuckets()) != len(s.Buckets) {
+		return s, bad("check of %d buckets, digest of %d bytes", len(c.GetBuckets()), len(c.GetVector()))
+	}
+	copy(s.Vector[:], c.GetVector())
+	copy(s.Buckets[:], c.GetBuckets())
+	return s, nil
 }

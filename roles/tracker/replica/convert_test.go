@@ -1,10 +1,15 @@
 package replica
 
 import (
+	"bytes"
+	cmp2 "cmp"
 	"errors"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/mtor-dev/mtor/roles/tracker/registry"
@@ -44,7 +49,8 @@ func TestImpossibleEntriesAreRefused(t *testing.T) {
 		"short origin":         func(g *wire.Given) { g.Origins[0] = []byte("x") },
 		"no sequence number":   func(g *wire.Given) { g.Entries[0].Seq = 0 },
 		"endless clock":        func(g *wire.Given) { g.Entries[0].Stamp = 1 << 63 },
-		"unknown kind":         func(g *wire.Given) { g.Entries[0].Kind = 77 },
+		"no kind":              func(g *wire.Given) { g.Entries[0].Kind = 0 },
+		"endless extra fields": func(g *wire.Given) { g.Entries[0].ProtoReflect().SetUnknown(field(99, 5000)) },
 		"negative kind":        func(g *wire.Given) { g.Entries[0].Kind = -1 },
 		"kind beyond a byte":   func(g *wire.Given) { g.Entries[0].Kind = 257 },
 		"short torrent":        func(g *wire.Given) { g.Entries[0].TorrentId = nil },
@@ -116,4 +122,65 @@ func FuzzVector(f *testing.F) {
 			t.Fatalf("%v came back as %v (%v)", v, again, err)
 		}
 	})
+}
+
+// field is a protobuf field that nobody knows.
+func field(number protowire.Number, length int) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(nil, number, protowire.BytesType), make([]byte, length))
+}
+
+// A newer tracker's entries reach a third through one that does not understand
+// them.
+func TestUnknownFieldsAndKindsArePassedOn(t *testing.T) {
+	g := proto.Clone(encode(samples)).(*wire.Given)
+	for i, e := range g.Entries {
+		e.ProtoReflect().SetUnknown(field(protowire.Number(90+i), 10))
+	}
+	strange := &wire.Entry{Seq: 12, Stamp: 14, Kind: 77, Addr: []byte("short"), Filename: "a/b"}
+	strange.ProtoReflect().SetUnknown(field(99, 3))
+	g.Entries = append(g.Entries, strange)
+	entries, err := decode(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	a, b := open(t, filepath.Join(dir, "a")), open(t, filepath.Join(dir, "b"))
+	merged := make(chan error, 1)
+	v := registry.Vector{}
+	for _, e := range entries {
+		v[e.Dot.Origin] = max(v[e.Dot.Origin], e.Dot.Seq)
+		if e.Kind == registry.KindTorrent {
+			a.PutHashes(e.Torrent, nil)
+		}
+	}
+	entries[4].Size = 0 // no hash string
+	a.Merge(entries, registry.Vector{}.SpansTo(v), func(err error) { merged <- err })
+	if err := <-merged; err != nil {
+		t.Fatal(err)
+	}
+	defer link(t, b, a)()
+	until(t, "both are in step", func() bool { return b.Vector().CoversAll(v) })
+	scan := b.Scan(nil)
+	defer scan.Close()
+	got, err := scan.Next(100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := func(a, b registry.Entry) int {
+		return cmp2.Or(bytes.Compare(a.Dot.Origin[:], b.Dot.Origin[:]), int(a.Dot.Seq)-int(b.Dot.Seq))
+	}
+	slices.SortFunc(got, order)
+	slices.SortFunc(entries, order)
+	if d := cmp.Diff(entries, got); d != "" {
+		t.Error(d)
+	}
+	again := encode(got)
+	for _, e := range again.Entries {
+		if len(e.ProtoReflect().GetUnknown()) == 0 {
+			t.Errorf("%v lost its unknown field", e)
+		}
+		if e.Kind == 77 && (e.Filename != "a/b" || string(e.Addr) != "short" || e.Seq != 12) {
+			t.Errorf("an unknown kind became %v", e)
+		}
+	}
 }

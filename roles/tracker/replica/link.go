@@ -12,14 +12,20 @@ const (
 	// Dead is how long the other side may be silent.
 	Dead = 3 * time.Second
 
-	// maxMessage bounds both kinds of messages. A vector of 20,000 origins
+	// maxMessage bounds both kinds of messages. A vector of 100,000 origins
 	// fits, that is as many restarts of trackers.
-	maxMessage = 1 << 20
+	maxMessage = 4 << 20
 	// entriesPerMessage keeps messages near 128 KiB.
 	entriesPerMessage = 1000
 	// hashesPerMessage is the length of hash strings, in bytes, after which a
 	// message takes no more torrents.
 	hashesPerMessage = 1 << 20
+
+	// checkEvery is how many heartbeats pass until the giver sums up its list.
+	checkEvery = 10
+	// maxBuckets bounds the buckets that are repaired at once: a share of the
+	// list that is held in memory meanwhile.
+	maxBuckets = 8
 )
 
 // Patience reads from a stream and gives each read Wait to bring something; 0

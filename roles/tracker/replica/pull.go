@@ -2,6 +2,8 @@ package replica
 
 import (
 	"context"
+	"crypto/sha1"
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -16,8 +18,8 @@ import (
 )
 
 // ahead is how many messages may be decoded before the first is durable, so
-// that reading and writing overlap.
-const ahead = 4
+// that reading and writing overlap: two commits full.
+const ahead = 16
 
 // Puller pulls into one registry.
 type Puller struct {
@@ -28,6 +30,9 @@ type Puller struct {
 	// CaughtUp, if set, hears how many entries the first round brought, and
 	// how long it took.
 	CaughtUp func(entries int, d time.Duration)
+	// Repaired, if set, hears how many entries were taken although both
+	// trackers accounted for the same: that is not expected.
+	Repaired func(entries int)
 }
 
 // MaxHashes is what one message may carry in hash strings, in bytes.
@@ -43,6 +48,9 @@ type pull struct {
 	start   time.Time
 	entries int // of the first round
 	later   bool
+	full    *registry.Reconcile // while a walk of everything goes on
+	differ  chan []byte         // buckets to ask for
+	at      [sha1.Size]byte     // the vector's digest when they differed
 
 	waiting chan struct{}  // one for each message that is not durable yet
 	merging sync.WaitGroup // the same
@@ -63,15 +71,18 @@ func (p *Puller) Run(ctx context.Context, st transport.Stream) error {
 		start:   time.Now(),
 		waiting: make(chan struct{}, ahead),
 		acks:    make(chan struct{}, 1),
+		differ:  make(chan []byte, 1),
 	}
-	if err := wire.Write(st, &wire.Pulled{Have: encodeVector(p.Registry.Vector())}); err != nil {
+	told := p.Registry.Vector()
+	self := p.Registry.Origin()
+	if err := wire.Write(st, &wire.Pulled{Have: encodeVector(told), Origin: self[:]}); err != nil {
 		cancel(err)
 		return err
 	}
 	answering := make(chan struct{})
 	go func() {
 		defer close(answering)
-		cancel(x.answer())
+		cancel(x.answer(told))
 	}()
 	stop := context.AfterFunc(ctx, func() { st.Abort(transport.Code(wire.Error_ERROR_CANCELLED)) })
 	defer stop()
@@ -81,18 +92,25 @@ func (p *Puller) Run(ctx context.Context, st transport.Stream) error {
 	return context.Cause(ctx)
 }
 
-// answer sends acknowledgements and heartbeats.
-func (x *pull) answer() error {
+// answer sends acknowledgements and heartbeats, with the vector when it has
+// grown beyond what was told.
+func (x *pull) answer(told registry.Vector) error {
 	tick := time.NewTicker(Heartbeat)
 	defer tick.Stop()
 	for {
+		var p wire.Pulled
 		select {
 		case <-x.acks:
+		case p.Buckets = <-x.differ:
 		case <-tick.C:
+			if have := x.Registry.Vector(); !told.CoversAll(have) {
+				told, p.Have = have, encodeVector(have)
+			}
 		case <-x.ctx.Done():
 			return context.Cause(x.ctx)
 		}
-		if err := wire.Write(x.st, &wire.Pulled{Round: x.durable.Load()}); err != nil {
+		p.Round = x.durable.Load()
+		if err := wire.Write(x.st, &p); err != nil {
 			return err
 		}
 	}
@@ -113,37 +131,74 @@ func (x *pull) read() error {
 		if err != nil {
 			return err
 		}
-		if g.GetRound() == 0 && (len(spans) > 0 || len(entries) == 0) {
-			if len(spans) > 0 {
-				return bad("spans before the end of a round")
+		if g.GetRound() == 0 && len(spans) > 0 {
+			return bad("spans before the end of a round")
+		}
+		if g.GetCheck() != nil {
+			if err := x.check(g.GetCheck()); err != nil {
+				return err
 			}
+		}
+		if g.GetRound() == 0 && len(entries) == 0 {
 			continue // a heartbeat
 		}
 		held, err := x.hashes(entries)
 		if err != nil {
 			return err
 		}
-		if err := x.merge(entries, spans, g.GetRound(), held); err != nil {
+		dropped, err := decodeVector(g.GetDropped())
+		if err != nil {
+			return err
+		}
+		if err := x.merge(message{g, entries, spans, dropped}, held); err != nil {
 			return err
 		}
 	}
 }
 
+// message is a decoded Given.
+type message struct {
+	*wire.Given
+	entries []registry.Entry
+	spans   []registry.Span
+	dropped registry.Vector
+}
+
+// check compares lists, if both sides account for the same.
+func (x *pull) check(c *wire.Check) error {
+	theirs, err := decodeSummary(c)
+	if err != nil {
+		return err
+	}
+	ours := x.Registry.Summary()
+	differ := ours.Differ(&theirs)
+	if len(differ) == 0 {
+		return nil
+	}
+	x.at = ours.Vector
+	select {
+	case x.differ <- differ[:min(len(differ), maxBuckets)]:
+	default:
+	}
+	return nil
+}
+
 // merge hands over one message; held bytes are freed once it is durable.
-func (x *pull) merge(entries []registry.Entry, spans []registry.Span, round uint64, held int64) error {
+func (x *pull) merge(m message, held int64) error {
 	select {
 	case x.waiting <- struct{}{}:
 	case <-x.ctx.Done():
 		x.Budget.Release(held)
 		return context.Cause(x.ctx)
 	}
+	round := m.GetRound()
 	if !x.later {
-		x.entries += len(entries)
+		x.entries += len(m.entries)
 		x.later = round != 0
 	}
 	total := x.entries
 	x.merging.Add(1)
-	x.Registry.Merge(entries, spans, func(err error) {
+	done := func(err error) {
 		defer x.merging.Done()
 		<-x.waiting
 		x.Budget.Release(held)
@@ -162,8 +217,46 @@ func (x *pull) merge(entries []registry.Entry, spans []registry.Span, round uint
 		if round == 1 && x.CaughtUp != nil {
 			x.CaughtUp(total, time.Since(x.start))
 		}
-	})
+	}
+	switch {
+	case m.GetRepair():
+		x.Registry.Repair(m.entries, x.at, func(n int, err error) {
+			if n > 0 && x.Repaired != nil {
+				x.Repaired(n)
+			}
+			done(err)
+		})
+	case !m.GetFull():
+		x.full = nil
+		x.Registry.Merge(m.entries, m.spans, done)
+	default:
+		x.mergeFull(m, done)
+	}
 	return nil
+}
+
+// mergeFull hands over a message of a walk of everything.
+func (x *pull) mergeFull(m message, done func(error)) {
+	if x.full == nil {
+		x.full = x.Registry.Reconcile()
+	}
+	if m.GetRound() == 0 {
+		x.full.Merge(m.entries, done)
+		return
+	}
+	var merged error
+	x.full.Merge(m.entries, func(err error) { merged = err })
+	finished := make(chan struct{})
+	x.full.Finish(m.spans, m.dropped, func(err error) {
+		done(errors.Join(merged, err))
+		close(finished)
+	})
+	x.full = nil
+	// The next round builds on this one, which may have to wait.
+	select {
+	case <-finished:
+	case <-x.ctx.Done():
+	}
 }
 
 // hashes reads the hash strings that follow a message and stores those that

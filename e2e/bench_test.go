@@ -1,0 +1,45 @@
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestBenchOfTrackersMeasuresEverything(t *testing.T) {
+	t.Parallel()
+	heavy(t)
+	s := standalone(t)
+	var got struct {
+		Machine string
+		Figures []struct {
+			Name, Unit string
+			Value      float64
+		}
+	}
+	out := s.runs("bench", "tracker", "--json", "--sessions", "8", "--torrents", "100", "--rows", "400", "--duration", "200ms")
+	if err := json.Unmarshal([]byte(strings.Join(out, "\n")), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Machine == "" {
+		t.Error("the machine is not named")
+	}
+	wanted := []string{
+		"new torrents", "new durable rows", "refreshes", "announces with 7 peers", "new rows while", "sync lag, half",
+		"sync lag, 99", "catch-up", "start with", "live heap a row",
+	}
+	for _, w := range wanted {
+		found := false
+		for _, f := range got.Figures {
+			if strings.HasPrefix(f.Name, w) {
+				found = true
+				if f.Value <= 0 || f.Unit == "" {
+					t.Errorf("%s: %v %s", f.Name, f.Value, f.Unit)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("no figure %q in %v", w, out)
+		}
+	}
+}
