@@ -85,7 +85,7 @@ func loadReadOnly(path string) (*core, NodeID, error) {
 		return nil, NodeID{}, err
 	}
 	defer func() { _ = s.db.Close() }() // only read
-	if err := guarded(func() error { return s.db.View(walkBuckets) }); err != nil {
+	if err := checkPages(path); err != nil {
 		return nil, NodeID{}, err
 	}
 	if err := guarded(s.check); errors.Is(err, errEmpty) {

@@ -74,16 +74,25 @@ func checkFile(path string) (created bool, err error) {
 
 // boltLength is how many bytes the newest valid metadata says the file has.
 func boltLength(f io.ReaderAt) (int64, error) {
-	var newest uint64
-	var need int64
-	found, ours := false, false
+	m, err := newestMeta(f)
+	if err != nil {
+		return 0, err
+	}
+	ne := binary.NativeEndian
+	return int64(ne.Uint32(m[boltPageSizeAt:])) * int64(ne.Uint64(m[boltPagesAt:])), nil
+}
+
+// newestMeta is the valid metadata of the newest transaction.
+func newestMeta(f io.ReaderAt) ([]byte, error) {
+	ne := binary.NativeEndian
+	var newest []byte
+	ours := false
 	look := func(off int64) {
-		var p [boltHeader + boltMetaSize]byte
-		if n, _ := f.ReadAt(p[:], off); n < len(p) {
+		p := make([]byte, boltHeader+boltMetaSize)
+		if n, _ := f.ReadAt(p, off); n < len(p) {
 			return
 		}
 		m := p[boltHeader:]
-		ne := binary.NativeEndian
 		if ne.Uint32(m) != boltMagic {
 			return
 		}
@@ -95,8 +104,8 @@ func boltLength(f io.ReaderAt) (int64, error) {
 			size < minPage || size > maxPage || pages > 1<<40 {
 			return
 		}
-		if !found || tx >= newest {
-			found, newest, need = true, tx, int64(size)*int64(pages)
+		if newest == nil || tx >= ne.Uint64(newest[boltTxAt:]) {
+			newest = m
 		}
 	}
 	look(0)
@@ -104,10 +113,10 @@ func boltLength(f io.ReaderAt) (int64, error) {
 		look(off)
 	}
 	switch {
-	case found:
-		return need, nil
+	case newest != nil:
+		return newest, nil
 	case ours:
-		return 0, fmt.Errorf("%w: both copies of its metadata are broken", ErrDamaged)
+		return nil, fmt.Errorf("%w: both copies of its metadata are broken", ErrDamaged)
 	}
-	return 0, ErrForeign
+	return nil, ErrForeign
 }

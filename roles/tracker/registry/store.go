@@ -106,24 +106,14 @@ func openBolt(path string, readOnly bool) (db *bolt.DB, err error) {
 	return db, err
 }
 
-// walk visits every page of the file. When bbolt opens it for writing it does
-// the same to find the free pages, in a goroutine of its own: there a broken
-// page would end the process.
+// walk checks every page of the file before bbolt looks for the free ones,
+// with the lock held, so that nobody writes meanwhile.
 func walk(path string) error {
 	db, err := openBolt(path, true)
 	if err != nil {
 		return err
 	}
-	err = guarded(func() error {
-		return db.View(walkBuckets)
-	})
-	return errors.Join(err, db.Close())
-}
-
-func walkBuckets(tx *bolt.Tx) error {
-	return tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
-		return b.ForEach(func(_, _ []byte) error { return nil })
-	})
+	return errors.Join(checkPages(path), db.Close())
 }
 
 // guarded turns the panics and page faults that bbolt meets on damaged pages
