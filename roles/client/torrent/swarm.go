@@ -1,6 +1,7 @@
 package torrent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,9 +29,11 @@ const (
 	// windowTime is how much of a peer's present rate is kept asked for.
 	windowTime = time.Second
 	// refusedRest and stalledRest are how long a peer that refused a piece or
-	// went silent is not asked.
+	// went silent is not asked; the latter doubles with each time, up to
+	// maxRest, so that peers that only hold pieces cannot take turns.
 	refusedRest = time.Second
 	stalledRest = 10 * time.Second
+	maxRest     = 10 * time.Minute
 	// slowPiece is how long a piece may be on its way while another peer that
 	// has it stands idle.
 	slowPiece = 12 * time.Second
@@ -72,6 +75,7 @@ type source struct {
 	received int64 // bytes since the last tick
 	rate     float64
 	restTill time.Time
+	stalls   int // how often it held a piece rather than sent it
 }
 
 // gain and withdraw keep the count of what a peer lacks, so that no news costs
@@ -108,17 +112,14 @@ func (s *swarm) part(src *source) bool {
 	return true
 }
 
-// ask fills every peer's window, the fastest first.
+// ask fills every peer's window, those that never stalled and the fastest first.
 func (s *swarm) ask() {
 	order := make([]*source, 0, len(s.sources))
 	for _, src := range s.sources {
 		order = append(order, src)
 	}
 	slices.SortFunc(order, func(a, b *source) int {
-		if a.rate != b.rate {
-			return int(b.rate - a.rate)
-		}
-		return int(a.handle) - int(b.handle)
+		return cmp.Or(cmp.Compare(a.stalls, b.stalls), cmp.Compare(b.rate, a.rate), cmp.Compare(a.handle, b.handle))
 	})
 	for _, src := range order {
 		s.askOf(src)
@@ -218,7 +219,7 @@ func (s *swarm) missedPiece(e arrived, src *source, slow bool) {
 	switch {
 	case slow:
 		log.Info("piece taken from a slow peer")
-		src.restTill = time.Now().Add(stalledRest)
+		src.stalled(time.Now())
 	case errors.Is(e.err, context.Canceled): // it came from elsewhere
 	case errors.Is(e.err, errDisk):
 		s.fail(e.err)
@@ -229,7 +230,7 @@ func (s *swarm) missedPiece(e arrived, src *source, slow bool) {
 		s.withdraw(src, e.piece)
 	case errors.Is(e.err, peer.ErrStalled):
 		log.Warn("peer stalled", "error", e.err)
-		src.restTill = time.Now().Add(stalledRest)
+		src.stalled(time.Now())
 	default:
 		log.Debug("piece not sent", "error", e.err)
 		src.restTill = time.Now().Add(refusedRest)
@@ -237,6 +238,15 @@ func (s *swarm) missedPiece(e arrived, src *source, slow bool) {
 	if s.picker.Missing() > 0 {
 		s.ask() // what this peer owed may be had from another
 	}
+}
+
+// stalled lets a peer rest. Pieces that it held at the same time count once.
+func (src *source) stalled(now time.Time) {
+	if now.Before(src.restTill) {
+		return
+	}
+	src.restTill = now.Add(min(stalledRest<<src.stalls, maxRest))
+	src.stalls = min(src.stalls+1, 10)
 }
 
 func (s *swarm) ban(src *source) {

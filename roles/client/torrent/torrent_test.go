@@ -355,3 +355,20 @@ func TestASeederStaysLinkedOnlyToThoseWhoWantPieces(t *testing.T) {
 	getter.awaitWhole(c)
 	awaitNoLink(t, conn)
 }
+
+func TestAPeerThatStallsAgainRestsLonger(t *testing.T) {
+	now := time.Now()
+	src := &source{}
+	src.stalled(now)
+	src.stalled(now) // another piece of the same stall
+	if rest := src.restTill.Sub(now); rest != stalledRest || src.stalls != 1 {
+		t.Errorf("rests %s after %d stalls, want %s after one", rest, src.stalls, stalledRest)
+	}
+	for range 20 {
+		now = src.restTill
+		src.stalled(now)
+	}
+	if rest := src.restTill.Sub(now); rest != maxRest {
+		t.Errorf("rests %s in the end, want %s", rest, maxRest)
+	}
+}
