@@ -36,6 +36,7 @@ type stream struct {
 	session *session
 	ended   atomic.Int32                         // open, closed, aborted
 	reset   atomic.Pointer[transport.AbortError] // the peer's abort, once Read has met it
+	mine    atomic.Pointer[transport.AbortError] // this side's Abort
 	// writing is held while data or its end are being written.
 	writing sync.Mutex
 }
@@ -45,6 +46,11 @@ func newStream(qs *quicgo.Stream, s *session) *stream { return &stream{qs: qs, s
 func (st *stream) failure(err error) error {
 	if reset := st.reset.Load(); reset != nil && isStreamError(err) {
 		return reset
+	}
+	// The peer answers an abort with its own, which may be here before this
+	// side has done its second half.
+	if mine := st.mine.Load(); mine != nil && isStreamError(err) {
+		return mine
 	}
 	return streamError(err, st.ended.Load() == closed)
 }
@@ -159,6 +165,7 @@ func (st *stream) Abort(code transport.Code) {
 	if !st.ended.CompareAndSwap(open, aborted) {
 		return
 	}
+	st.mine.Store(&transport.AbortError{Code: code})
 	st.qs.CancelWrite(quicgo.StreamErrorCode(code))
 	st.qs.CancelRead(quicgo.StreamErrorCode(code))
 }
