@@ -119,3 +119,50 @@ func TestAnswerWaitsForTheOtherTrackersDiskWhenAsked(t *testing.T) {
 		}
 	})
 }
+
+func TestSilentClientExpiresAndRenewingOneStays(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.pair()
+		f := fileOf("f", 1)
+		silent, alive := w.call(addrA, "10.1.0.1:1"), w.call(addrA, "10.1.0.2:2")
+		silent.share(f)
+		alive.share(f)
+		for range 6 {
+			w.pass(15 * time.Second)
+			alive.ok(renew(f), nil)
+		}
+		for _, tracker := range []string{addrA, addrB} {
+			w.expect(tracker, f, "10.1.0.2:2+")
+		}
+		if r := silent.do(renew(f), nil); r.GetError() != wire.Error_ERROR_NEED_LIST {
+			t.Errorf("renewal of an expired row: %v", r.GetError())
+		}
+	})
+}
+
+func TestClientThatMovedStaysListedWhenItsOldHomeExpiresIt(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.pair()
+		f := fileOf("f", 1)
+		a := w.call(addrA, "10.1.0.1:1")
+		a.share(f)
+		w.settle()
+		w.kill(addrB)
+		w.start(addrB) // B does not dial A: the cut is one-way, then both
+		w.kill(addrA)
+		b := w.call(addrB, "10.1.0.1:1")
+		b.stamp = a.stamp
+		b.ok(renew(f), nil)
+		w.kill(addrB)
+		w.start(addrA)
+		w.pass(2 * time.Minute) // A finds the client silent
+		w.expect(addrA, f)
+		w.kill(addrA)
+		w.start(addrB, addrA)
+		w.start(addrA, addrB)
+		w.settle()
+		for _, tracker := range []string{addrA, addrB} {
+			w.expect(tracker, f, "10.1.0.1:1+")
+		}
+	})
+}
