@@ -47,15 +47,15 @@ func (c Tracker) Validate() error {
 	if c.Ack != AckSelf && c.Ack != AckPeer {
 		return errorf("ack", "%q is unknown: want %s or %s", c.Ack, AckSelf, AckPeer)
 	}
-	return checkAdmin(c.Admin)
-}
-
-// checkAdmin checks an address to be asked on. Whoever reaches it is answered,
-// so it must be one that only this machine reaches.
-func checkAdmin(s string) error {
-	if s == "" {
+	if c.Admin == "" {
 		return nil
 	}
+	return CheckAdmin(c.Admin)
+}
+
+// CheckAdmin checks an address to be asked on. Whoever reaches it is answered,
+// so it must be one that only this machine reaches. The error is an [*Error].
+func CheckAdmin(s string) error {
 	if err := checkOwn("admin", s); err != nil {
 		return err
 	}

@@ -37,7 +37,8 @@ upload_port is used for TCP and UDP, and 0 picks a free one (give --state then).
 appended to and, on SIGHUP, opened anew; - means stderr.
 
 SIGINT and SIGTERM take the client out of all seeder lists and end it; a second
-one ends it at once.
+one ends it at once. So does the closing of the terminal that it was started on:
+nohup keeps it running.
 
 Each setting can come from the environment instead: MTOR_ADDR, MTOR_TRACKERS
 (two, with a comma), MTOR_LOG_FILE, MTOR_TRANSPORT, MTOR_STATE, MTOR_MENU

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/term"
+
 	"github.com/mtor-dev/mtor/config"
 )
 
@@ -89,8 +91,11 @@ func (f *logFile) Close() error {
 	return f.out.Close()
 }
 
-// reopenOnHUP reopens f at each SIGHUP until stop is called, which waits.
-func (f *logFile) reopenOnHUP(log *slog.Logger) (stop func()) {
+// obeyHUP reopens f at each SIGHUP until stop is called, which waits. A SIGHUP
+// that comes because the terminal closed is another matter: the program ends,
+// as whatever runs on a terminal does.
+func (f *logFile) obeyHUP(log *slog.Logger) (stop func()) {
+	attended := onTerminal()
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP)
 	over, ended := make(chan struct{}), make(chan struct{})
@@ -101,6 +106,11 @@ func (f *logFile) reopenOnHUP(log *slog.Logger) (stop func()) {
 			case <-signals:
 			case <-over:
 				return
+			}
+			if attended && !onTerminal() {
+				log.Info("the terminal was closed; ending")
+				terminateSelf(log)
+				continue
 			}
 			if err := f.reopen(); err != nil {
 				log.Error("log file not reopened", "error", err)
@@ -116,6 +126,21 @@ func (f *logFile) reopenOnHUP(log *slog.Logger) (stop func()) {
 	}
 }
 
+// onTerminal reports whether the program's input is a terminal. One that has
+// closed is none any more.
+func onTerminal() bool { return term.IsTerminal(int(os.Stdin.Fd())) }
+
+// terminateSelf has the program end as on a SIGTERM, with its deadline.
+func terminateSelf(log *slog.Logger) {
+	p, err := os.FindProcess(os.Getpid())
+	if err == nil {
+		err = p.Signal(syscall.SIGTERM)
+	}
+	if err != nil {
+		log.Error("cannot end after the terminal was closed", "err", err)
+	}
+}
+
 // startLog opens the log of a role. stop ends it.
 func startLog(path, level string) (log *slog.Logger, stop func(), err error) {
 	least, err := config.Level(level)
@@ -127,7 +152,7 @@ func startLog(path, level string) (log *slog.Logger, stop func(), err error) {
 		return nil, nil, err
 	}
 	log = newLogger(f, least)
-	unwatch := f.reopenOnHUP(log)
+	unwatch := f.obeyHUP(log)
 	return log, func() {
 		unwatch()
 		_ = f.Close() // each line was written as it came; there is nothing to flush

@@ -40,12 +40,13 @@ the tracker starts anew from the others; while none can be reached it refuses
 to, unless --accept-data-loss is given. A file in use by another tracker is
 refused.
 
-SIGINT and SIGTERM end the tracker in order; a second one ends it at once.
+SIGINT and SIGTERM end the tracker in order; a second one ends it at once. So
+does the closing of the terminal that it was started on: nohup keeps it running.
 
 Each setting can come from the environment instead: MTOR_ADDR, MTOR_PEERS (with
 commas), MTOR_SEEDERLIST_FILE, MTOR_LOG_FILE, MTOR_TRANSPORT, MTOR_LEASE,
-MTOR_ACK, MTOR_ACCEPT_DATA_LOSS, MTOR_ADMIN, MTOR_LOG_LEVEL. With MTOR_ADDR set the arguments may be left out. An argument or
-flag wins.
+MTOR_ACK, MTOR_ACCEPT_DATA_LOSS, MTOR_ADMIN, MTOR_LOG_LEVEL. With MTOR_ADDR set
+the arguments may be left out. An argument or flag wins.
 
 Exit codes: 0 ok (ended by SIGTERM), 1 failed, 2 wrong usage or settings,
 130 interrupted by SIGINT.`,

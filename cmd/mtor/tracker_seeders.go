@@ -61,8 +61,16 @@ func printSeeders(w io.Writer, path string) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "%d torrents, %d seeders, tracker %s\n", sum.Torrents, sum.Listed, sum.Node)
+	_, err = fmt.Fprintf(w, "%s, %s, tracker %s\n", count(sum.Torrents, "torrent"), count(sum.Listed, "seeder"), sum.Node)
 	return err
+}
+
+// count is a number of things, "1 seeder" or "2 seeders".
+func count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprint(n, " ", thing)
 }
 
 func has(whole bool) string {

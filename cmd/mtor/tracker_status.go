@@ -34,7 +34,7 @@ Exit codes: 0 ok, 1 no tracker answers there, 2 wrong usage.`,
 			if len(args) > 0 {
 				addr = args[0]
 			}
-			addr, err := adminAddr(addr)
+			addr, err := adminAddr("<admin_ip:port>", addr)
 			if err != nil {
 				return err
 			}
@@ -65,7 +65,7 @@ so at each tracker that is left. One that is connected is refused.
 Exit codes: 0 ok, 1 refused, or no tracker answers there, 2 wrong usage.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			addr, err := adminAddr(addr)
+			addr, err := adminAddr("--admin", addr)
 			if err != nil {
 				return err
 			}
@@ -76,13 +76,18 @@ Exit codes: 0 ok, 1 refused, or no tracker answers there, 2 wrong usage.`,
 	return cmd
 }
 
-// adminAddr is given, or what the environment says.
-func adminAddr(given string) (string, error) {
+// adminAddr is given, by the name that the user knows it by, or what the
+// environment says.
+func adminAddr(name, given string) (string, error) {
 	if given == "" {
-		given = os.Getenv(config.EnvName("admin"))
+		name = config.EnvName("admin")
+		given = os.Getenv(name)
 	}
 	if given == "" {
-		return "", usageError(fmt.Errorf("which tracker? give the ip:port of its --admin, or set %s", config.EnvName("admin")))
+		return "", usageError(fmt.Errorf("which tracker? give the ip:port of its --admin, or set %s", name))
+	}
+	if err := config.CheckAdmin(given); err != nil {
+		return "", settings{names: map[string]string{"admin": name}}.explain(err)
 	}
 	return given, nil
 }
