@@ -99,7 +99,7 @@ func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
 	it.name, it.size, it.note, it.missing, it.file = t.Name, t.Size, "", false, file
 	it.group = c.group(t.Trackers)
 	it.run = torrent.New(torrent.Options{
-		Torrent: t, ID: id, File: file, Buffers: c.buffers,
+		Torrent: t, File: file, Buffers: c.buffers,
 		Whole: func() {
 			it.group.Put(id, t, true, false)
 			it.save()

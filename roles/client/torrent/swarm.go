@@ -13,7 +13,6 @@ import (
 
 	"github.com/mtor-dev/mtor/roles/client/peer"
 	"github.com/mtor-dev/mtor/roles/client/picker"
-	"github.com/mtor-dev/mtor/torrentfmt"
 )
 
 const (
@@ -309,8 +308,8 @@ func (s *swarm) tick(now time.Time) {
 	for _, src := range s.sources {
 		src.rate = blend(src.rate, float64(src.received)/perTick)
 		src.received = 0
-		ahead := int(src.rate * windowTime.Seconds() / torrentfmt.PieceSize)
 		if src.rate > 0 {
+			ahead := int(src.rate * windowTime.Seconds() / float64(s.o.Torrent.PieceLen(0)))
 			src.window = min(max(ahead+1, minWindow), maxWindow)
 		}
 	}

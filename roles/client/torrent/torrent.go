@@ -18,8 +18,6 @@ import (
 
 	"github.com/mtor-dev/mtor/roles/client/peer"
 	"github.com/mtor-dev/mtor/roles/client/picker"
-	"github.com/mtor-dev/mtor/roles/client/storage"
-	"github.com/mtor-dev/mtor/torrentfmt"
 )
 
 // maxSources bounds the peers that one torrent keeps links with.
@@ -31,12 +29,37 @@ var (
 	errFull   = errors.New("enough peers for this torrent")
 )
 
+// Content is what the torrent says of its pieces: a [*torrentfmt.Torrent].
+type Content interface {
+	NumPieces() int
+	// PieceLen is a piece's length in bytes: the same for all but the last.
+	PieceLen(piece int) int
+	// PieceOK reports whether data is that piece.
+	PieceOK(piece int, data []byte) bool
+}
+
+// File keeps the pieces: a [*storage.File], which says what each method owes.
+type File interface {
+	Have() *bitset.BitSet
+	Whole() bool
+	WritePiece(piece int, data []byte) error
+	Section(piece int) (*io.SectionReader, error)
+	Finish() error
+}
+
+// Buffers bounds the pieces in flight of all torrents that share it: a
+// [*storage.Buffers].
+type Buffers interface {
+	// TryGet is a buffer that holds any piece, or false when all are in use.
+	TryGet() ([]byte, bool)
+	Put(buf []byte)
+}
+
 // Options of a Torrent.
 type Options struct {
-	Torrent *torrentfmt.Torrent
-	ID      torrentfmt.ID
-	File    *storage.File
-	Buffers *storage.Buffers
+	Torrent Content
+	File    File
+	Buffers Buffers
 	// Whole is called once, when every piece is verified, durable and under
 	// its final name. It is not called for a torrent that begins whole.
 	Whole func()
@@ -82,9 +105,13 @@ func New(o Options) *Torrent {
 
 func (t *Torrent) verified() int64 {
 	have, n := t.o.File.Have(), t.Pieces()
-	done := int64(have.Count()) * torrentfmt.PieceSize
-	if n > 0 && have.Test(uint(n-1)) {
-		done -= int64(torrentfmt.PieceSize - t.o.Torrent.PieceLen(n-1))
+	if n == 0 {
+		return 0
+	}
+	size := t.o.Torrent.PieceLen(0)
+	done := int64(have.Count()) * int64(size)
+	if have.Test(uint(n - 1)) {
+		done -= int64(size - t.o.Torrent.PieceLen(n-1))
 	}
 	return done
 }

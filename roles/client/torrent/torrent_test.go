@@ -81,7 +81,7 @@ func newNode(t *testing.T, tr transport.Transport, id byte, c *content, pieces .
 		}
 	}
 	n.tor = New(Options{
-		Torrent: c.t, ID: c.id, File: f, Buffers: storage.NewBuffers(8 * torrentfmt.PieceSize),
+		Torrent: c.t, File: f, Buffers: storage.NewBuffers(8 * torrentfmt.PieceSize),
 		Whole:   func() { close(n.whole) },
 		Stopped: func() {},
 		Lonely:  func() {},
