@@ -66,7 +66,7 @@ func printSeeders(w io.Writer, path string) error {
 }
 
 // count is a number of things, "1 seeder" or "2 seeders".
-func count(n int, thing string) string {
+func count[N int | uint64](n N, thing string) string {
 	if n != 1 {
 		thing += "s"
 	}

@@ -48,6 +48,18 @@ func (l *links) to(addr string) (x link, known bool) {
 	return link{}, false
 }
 
+// name is the configured address of a tracker that was dialled once, or its ID.
+func (l *links) name(n registry.NodeID) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for addr, x := range l.by {
+		if x.node == n {
+			return addr
+		}
+	}
+	return n.String()
+}
+
 // heard is a stream that notes when something came over it.
 type heard struct {
 	transport.Stream

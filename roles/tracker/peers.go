@@ -136,17 +136,12 @@ func (t *Tracker) pullFrom(ctx context.Context, peer string) (connected bool, er
 	defer func() { _ = st.Close() }()
 	st, closed := t.links.dialled(peer, node, st)
 	defer closed()
-	log := t.log.With("peer", peer)
-	log.Info("peer tracker connected", "transport", sess.Scheme())
+	t.log.Info("peer tracker connected", "peer", peer, "transport", sess.Scheme())
 	p := &replica.Puller{
 		Registry: t.reg,
 		Budget:   t.pulls,
-		CaughtUp: func(n int, d time.Duration) {
-			log.Info("caught up with peer tracker", "rows", n, "in", d.Round(time.Microsecond))
-		},
-		Repaired: func(n int) {
-			log.Warn("the lists differed although both trackers knew the same; repaired", "rows", n)
-		},
+		CaughtUp: func(n int, d time.Duration) { t.caughtUp(peer, n, d) },
+		Repaired: func(n int) { t.repaired(peer, n) },
 	}
 	return true, p.Run(ctx, st)
 }

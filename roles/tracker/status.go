@@ -21,6 +21,7 @@ func (t *Tracker) Status() admin.Status {
 		Torrents: stats.Torrents,
 		Seeders:  stats.Listed,
 		Sessions: t.doors.inside(),
+		Repaired: t.reg.Repaired(),
 		Trackers: []admin.Tracker{},
 	}
 	members := t.members()

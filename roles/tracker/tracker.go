@@ -47,6 +47,7 @@ type Options struct {
 	// file cannot be used and no other tracker answers.
 	AcceptDataLoss bool
 	Log            *slog.Logger // nil: silent
+	Observe        Observer
 
 	limits *limits // nil: defaultLimits
 }
@@ -102,6 +103,7 @@ func New(ctx context.Context, o Options) (*Tracker, error) {
 		doors:   doors{limits: o.limits},
 		pulls:   semaphore.NewWeighted(max(hashBudget, replica.MaxHashes)),
 	}
+	t.observe()
 	t.reg.Collect(len(o.Peers))
 	if err := t.bind(ctx); err != nil {
 		return nil, errors.Join(err, reg.Close())

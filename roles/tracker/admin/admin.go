@@ -25,11 +25,14 @@ import (
 
 // Status is a tracker at one moment.
 type Status struct {
-	Node     string    `json:"node"`    // its ID, hex
-	Addr     string    `json:"address"` // where it listens
-	Torrents int       `json:"torrents"`
-	Seeders  int       `json:"seeders"`  // rows that are listed
-	Sessions int       `json:"sessions"` // accepted, of clients and trackers
+	Node     string `json:"node"`    // its ID, hex
+	Addr     string `json:"address"` // where it listens
+	Torrents int    `json:"torrents"`
+	Seeders  int    `json:"seeders"`  // rows that are listed
+	Sessions int    `json:"sessions"` // accepted, of clients and trackers
+	// Repaired is how many rows were taken from other trackers, since the start,
+	// because the lists differed although nothing was missing by the books.
+	Repaired uint64    `json:"repaired_rows"`
 	Trackers []Tracker `json:"trackers"` // the others
 }
 
