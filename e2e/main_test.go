@@ -26,13 +26,8 @@ func run(m *testing.M) int {
 	if runtime.GOOS == "windows" {
 		binary += ".exe"
 	}
-	args := []string{"build", "-o", binary}
-	if raced {
-		args = append(args, "-race")
-	}
-	build := exec.Command("go", append(args, "../cmd/mtor")...)
-	if out, err := build.CombinedOutput(); err != nil {
-		return fail(fmt.Errorf("build the program: %w\n%s", err, out))
+	if err := build(binary); err != nil {
+		return fail(err)
 	}
 	if code := m.Run(); code != 0 {
 		return code
@@ -41,6 +36,18 @@ func run(m *testing.M) int {
 		return fail(err)
 	}
 	return 0
+}
+
+// build builds mtor, with flags of go build.
+func build(out string, flags ...string) error {
+	args := append([]string{"build", "-o", out}, flags...)
+	if raced {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, "../cmd/mtor")...).CombinedOutput(); err != nil {
+		return fmt.Errorf("build the program: %w\n%s", err, out)
+	}
+	return nil
 }
 
 func fail(err error) int {

@@ -47,6 +47,7 @@ type tracker struct {
 	name string
 	addr string
 	args []string
+	exe  string // instead of binary
 }
 
 // nets numbers the loopback networks of this run from firstNet, which differs
@@ -170,7 +171,11 @@ func (s *swarm) start(spec process.Spec) *process.Process {
 
 func (t *tracker) start() {
 	t.s.Helper()
-	t.Process = t.s.spawn(t.name, t.args...)
+	exe := binary
+	if t.exe != "" {
+		exe = t.exe
+	}
+	t.Process = t.s.start(process.Spec{Name: t.name, Exe: exe, Args: t.args, Dir: t.s.dir})
 	addr, err := t.Ready(t.s.ctx)
 	if err != nil {
 		t.s.Fatal(err)

@@ -64,7 +64,7 @@ func reachable(ctx context.Context, o *Options) string {
 	for _, peer := range o.Peers {
 		asking.Go(func() {
 			if err := knock(ctx, o, peer); err != nil {
-				o.Log.Info("peer tracker cannot be reached", "peer", peer, "err", err)
+				o.Log.Info("peer tracker cannot be reached", "peer", peer, "err", inWords(err))
 				peer = ""
 			}
 			answers <- peer

@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -102,9 +103,9 @@ func (t *Tracker) follow(ctx context.Context, peer string) {
 		}
 		switch {
 		case connected:
-			log.Info("peer tracker lost", "err", err)
+			log.Info("peer tracker lost", "err", inWords(err))
 		case reachable:
-			log.Info("peer tracker cannot be reached; dialling on", "err", err)
+			log.Info("peer tracker cannot be reached; dialling on", "err", inWords(err))
 		}
 		reachable = connected
 		pause := redialMin + rand.N(redialMax-redialMin)
@@ -113,6 +114,20 @@ func (t *Tracker) follow(ctx context.Context, peer string) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// inWords adds what the code means that another tracker ended a session or a
+// stream with.
+func inWords(err error) error {
+	var over *transport.SessionError
+	var abort *transport.AbortError
+	switch {
+	case errors.As(err, &over) && over.Remote && over.Err == nil && over.Code != 0:
+		return fmt.Errorf("%w: %s", err, wire.Error(over.Code).Words())
+	case errors.As(err, &abort) && abort.Remote:
+		return fmt.Errorf("%w: %s", err, wire.Error(abort.Code).Words())
+	}
+	return err
 }
 
 // pullFrom dials a tracker and pulls until the session ends.
