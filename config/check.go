@@ -11,8 +11,7 @@ import (
 	"github.com/mtor-dev/mtor/transport/address"
 )
 
-// Validate checks what can be checked without touching the disk or the
-// network. It returns the first error, an [*Error].
+// Validate implements [Settings].
 func (c Tracker) Validate() error {
 	if err := checkOwn("addr", c.Addr); err != nil {
 		return err
@@ -65,8 +64,7 @@ func CheckAdmin(s string) error {
 	return nil
 }
 
-// Validate checks what can be checked without touching the disk or the
-// network. It returns the first error, an [*Error].
+// Validate implements [Settings].
 func (c Client) Validate() error {
 	if err := checkOwn("addr", c.Addr); err != nil {
 		return err

@@ -1,10 +1,13 @@
 // Package config owns what a user can set: one typed struct for each role,
 // the defaults, where a value comes from (the command line, then MTOR_* in the
-// environment, then the default) and the checks. A check's error names the key
-// and says how to mend it.
+// environment, then the settings file, then the default) and the checks. An
+// error names the key, and the line if it stands in a file, and says how to
+// mend it.
 //
-// The key of a setting is its mapstructure tag; its environment variable is
-// [EnvName] of the key.
+// The structs are all there is: a field is a key of the file (its mapstructure
+// tag), an environment variable ([EnvName] of the key), and a line of the
+// sample, which the tests demand. A field tagged live:"yes" is taken over by a
+// running role, one tagged secret:"yes" is never shown.
 package config
 
 import (
@@ -56,7 +59,7 @@ type Tracker struct {
 	// LogFile is appended to; LogStderr means standard error.
 	LogFile string `mapstructure:"log_file"`
 	// LogLevel is debug, info, warn or error.
-	LogLevel string `mapstructure:"log_level"`
+	LogLevel string `mapstructure:"log_level" live:"yes"`
 	// Transport is which one to dial the other trackers over.
 	Transport string `mapstructure:"transport"`
 	// Lease is how long a client stays listed that does not renew, MinLease
@@ -83,7 +86,7 @@ type Client struct {
 	// LogFile is appended to; LogStderr means standard error.
 	LogFile string `mapstructure:"log_file"`
 	// LogLevel is debug, info, warn or error.
-	LogLevel string `mapstructure:"log_level"`
+	LogLevel string `mapstructure:"log_level" live:"yes"`
 	// Transport is which one to dial trackers and peers over.
 	Transport string `mapstructure:"transport"`
 	// State is the folder of the library; empty means the default one for

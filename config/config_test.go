@@ -37,11 +37,11 @@ func TestGivenBeatsEnvironmentBeatsDefault(t *testing.T) {
 	}
 	load := func() Tracker {
 		t.Helper()
-		c, err := LoadTracker(given)
+		l, err := Load(TrackerDefaults(), Sources{Given: given})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return c
+		return l.Settings
 	}
 	if diff := cmp.Diff(tracker(func(*Tracker) {}), load()); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
@@ -62,22 +62,20 @@ func TestEnvironmentAloneMakesAClient(t *testing.T) {
 	t.Setenv("MTOR_TRACKERS", "127.0.0.1:7000,127.0.0.2:7000")
 	t.Setenv("MTOR_LOG_FILE", "c.log")
 	t.Setenv("MTOR_MENU", "false")
-	got, err := LoadClient(nil)
+	got, err := Load(ClientDefaults(), Sources{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(client(func(c *Client) { c.Menu = false }), got); diff != "" {
+	if diff := cmp.Diff(client(func(c *Client) { c.Menu = false }), got.Settings); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
 func TestEmptyEnvironmentVariableIsUnset(t *testing.T) {
 	t.Setenv("MTOR_TRANSPORT", "")
-	if _, err := LoadTracker(map[string]any{
-		"addr": "127.0.0.1:7000", "peers": []string{"127.0.0.2:7000"},
-		"seederlist_file": "t.db", "log_file": "t.log",
-	}); err != nil {
-		t.Error(err)
+	l, err := Load(TrackerDefaults(), Sources{})
+	if err != nil || l.Settings.Transport != TransportAuto {
+		t.Errorf("%+v, %v", l, err)
 	}
 }
 
@@ -85,16 +83,15 @@ func TestWrongTypeNamesTheKey(t *testing.T) {
 	for _, c := range []struct{ env, value, key, why string }{
 		{"MTOR_LEASE", "soon", "lease", "duration such as"},
 		{"MTOR_LEASE", "30", "lease", "duration such as"},
-		{"MTOR_LEASE", "", "addr", "missing"}, // unset: the first check speaks
 	} {
 		t.Setenv(c.env, c.value)
-		_, err := LoadTracker(nil)
+		_, err := Load(TrackerDefaults(), Sources{})
 		wantError(t, err, c.key, c.why)
 	}
 	t.Setenv("MTOR_MENU", "perhaps")
-	_, err := LoadClient(nil)
+	_, err := Load(ClientDefaults(), Sources{})
 	wantError(t, err, "menu", "true or false")
-	_, err = LoadTracker(map[string]any{"adress": "x"})
+	_, err = Load(ClientDefaults(), Sources{Given: map[string]any{"menu": true, "adress": "x"}})
 	wantError(t, err, "settings", "adress")
 }
 

@@ -7,9 +7,7 @@ import (
 	"path/filepath"
 )
 
-// CheckFiles looks at the disk: a file to write must not be a folder, and its
-// folder must exist, so that a mistyped path is told from a new file. The
-// error is an [*Error].
+// CheckFiles implements [Settings].
 func (c Tracker) CheckFiles() error {
 	if err := checkFile("seederlist_file", c.SeederlistFile); err != nil {
 		return err
@@ -17,8 +15,7 @@ func (c Tracker) CheckFiles() error {
 	return checkLogFile(c.LogFile)
 }
 
-// CheckFiles looks at the disk, as for a tracker; the state folder itself may
-// be missing.
+// CheckFiles implements [Settings]; the state folder itself may be missing.
 func (c Client) CheckFiles() error {
 	if err := checkLogFile(c.LogFile); err != nil {
 		return err

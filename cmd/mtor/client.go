@@ -40,10 +40,12 @@ SIGINT and SIGTERM take the client out of all seeder lists and end it; a second
 one ends it at once. So does the closing of the terminal that it was started on:
 nohup keeps it running.
 
-Each setting can come from the environment instead: MTOR_ADDR, MTOR_TRACKERS
-(two, with a comma), MTOR_LOG_FILE, MTOR_TRANSPORT, MTOR_STATE, MTOR_MENU
-(true or false), MTOR_LOG_LEVEL. With MTOR_ADDR set the arguments may be left
-out. An argument or flag wins.
+Each setting can also come from the environment (MTOR_ADDR, MTOR_TRACKERS: two,
+with a comma, MTOR_LOG_FILE, MTOR_MENU, ...) and from a settings file (--config,
+or MTOR_CONFIG). An argument or flag wins over the environment, which wins over
+the file. The arguments may be left out then; without any, a file at
+$XDG_CONFIG_HOME/mtor/client.yaml, or else /etc/mtor/client.yaml, is taken.
+"mtor config sample client" shows all settings.
 
 Exit codes: 0 ok (serving ended by SIGTERM too), 1 a command failed or the
 client did, 2 wrong usage or settings, 130 interrupted by SIGINT, or by SIGTERM
@@ -60,14 +62,15 @@ while commands were read.`,
 			if os.Getenv(config.EnvName("state")) == "" {
 				s.names["state"] = "--state" // what to add when it is missing
 			}
-			c, err := config.LoadClient(s.given)
-			if err == nil {
-				err = c.CheckFiles()
-			}
+			from, err := s.sources(cmd, "client", clientArgs, args)
 			if err != nil {
-				return s.explain(err)
+				return err
 			}
-			return runClient(cmd.Context(), c)
+			l, err := load(s, config.ClientDefaults(), from)
+			if err != nil {
+				return err
+			}
+			return runClient(cmd.Context(), l.Settings)
 		},
 	}
 	addCommonFlags(cmd.Flags())

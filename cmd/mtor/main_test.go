@@ -29,6 +29,7 @@ const raceEnv = "GORACE=atexit_sleep_ms=0"
 //
 //	code N mtor args...   runs it and checks the exit code
 //	freeports A B ...     sets each to a port free for TCP and UDP on 127.0.0.1
+//	envsubst FROM TO      copies a file with $NAME replaced
 //	waitfor FILE TEXT     waits until a file of this script's folder holds the text
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -39,11 +40,11 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			// The settings of whoever runs the tests stay out of them.
 			env.Vars = append(env.Vars, raceEnv,
-				"HOME="+env.WorkDir, "XDG_STATE_HOME="+filepath.Join(env.WorkDir, "xdg"))
+				"HOME="+env.WorkDir, "XDG_STATE_HOME="+filepath.Join(env.WorkDir, "xdg"), "XDG_CONFIG_HOME=")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "freeports": freePorts, "waitfor": waitFor,
+			"code": code, "freeports": freePorts, "waitfor": waitFor, "envsubst": envSubst,
 		},
 	})
 }
@@ -83,6 +84,14 @@ func freePorts(ts *testscript.TestScript, neg bool, args []string) {
 		defer func() { _ = udp.Close() }()
 		ts.Setenv(name, strings.TrimSpace(port))
 	}
+}
+
+func envSubst(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: envsubst FROM TO")
+	}
+	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
 }
 
 // patience bounds waiting for another process; only a failing test needs it.

@@ -25,6 +25,7 @@ gets them, piece by piece, from all who have them.
 		newTrackerCmd(),
 		newClientCmd(),
 		newTorrentCmd(),
+		newConfigCmd(),
 		newDemoCmd(),
 		newBenchCmd(),
 		newVersionCmd(),

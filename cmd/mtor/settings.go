@@ -45,7 +45,7 @@ func (s settings) flags(flags *pflag.FlagSet) {
 		if rest, negated := strings.CutPrefix(key, "no_"); negated {
 			key, value = rest, f.Value.String() != "true"
 		}
-		if key == "help" || key == "peer" { // peers are one list with an argument
+		if key == "help" || key == "peer" || key == "config" { // peers are one list with an argument
 			return
 		}
 		s.given[key], s.names[key] = value, "--"+f.Name
@@ -59,6 +59,9 @@ func (s settings) explain(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
+	if e.File != "" {
+		return usageError(err)
+	}
 	name, ok := s.names[e.Key]
 	if !ok {
 		key, index, _ := strings.Cut(e.Key, "[")
@@ -69,20 +72,74 @@ func (s settings) explain(err error) error {
 	return usageError(fmt.Errorf("%s: %s", name, e.Why))
 }
 
-// positional demands all of names or, when the environment has the settings,
+// positional demands all of names or, when the settings come from elsewhere,
 // none.
 func positional(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
-		n := len(args)
-		if n == len(names) || n == 0 && os.Getenv(config.EnvName("addr")) != "" {
-			return nil
+		if n := len(args); n != len(names) && n != 0 {
+			return wantArguments(names, n)
 		}
-		return fmt.Errorf("want %d arguments, %s; got %d", len(names), strings.Join(names, " "), n)
+		return nil
 	}
+}
+
+func wantArguments(names []string, n int) error {
+	return fmt.Errorf("want %d arguments, %s; got %d", len(names), strings.Join(names, " "), n)
+}
+
+// sources are where the settings of a role come from. A settings file at its
+// usual place is read only if there are no arguments: these say by themselves
+// what is wanted.
+func (s settings) sources(cmd *cobra.Command, role string, names, args []string) (config.Sources, error) {
+	file, err := namedFile(cmd.Flags())
+	if err != nil {
+		return config.Sources{}, err
+	}
+	if file == "" && len(args) == 0 {
+		file = config.Find(config.Places(role))
+		if file == "" && os.Getenv(config.EnvName("addr")) == "" {
+			return config.Sources{}, usageError(fmt.Errorf("%s: %w, and there is no settings file (--config FILE; mtor config sample %s shows one)",
+				cmd.CommandPath(), wantArguments(names, 0), role))
+		}
+	}
+	return config.Sources{Given: s.given, File: file}, nil
+}
+
+// namedFile is the settings file that --config or the environment names, or
+// empty.
+func namedFile(flags *pflag.FlagSet) (string, error) {
+	file, err := flags.GetString("config")
+	if err != nil {
+		return "", err
+	}
+	if flags.Changed("config") {
+		if file == "" {
+			return "", usageError(errors.New("--config: is empty: give a file's path"))
+		}
+		return file, nil
+	}
+	return os.Getenv(config.FileEnv), nil
+}
+
+// load reads a role's settings and checks them.
+func load[T config.Settings](s settings, defaults T, from config.Sources) (*config.Loaded[T], error) {
+	l, err := config.Load(defaults, from)
+	if err == nil {
+		err = l.Check()
+	}
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	return l, nil
+}
+
+func addConfigFlag(flags *pflag.FlagSet) {
+	flags.String("config", "", "settings file; mtor config sample shows one (default $XDG_CONFIG_HOME/mtor/<role>.yaml or /etc/mtor/<role>.yaml)")
 }
 
 // addCommonFlags are the flags that both roles have.
 func addCommonFlags(flags *pflag.FlagSet) {
+	addConfigFlag(flags)
 	flags.String("transport", config.TransportAuto, "what to dial over: auto, tcp or quic; both are always listened on")
 	flags.String("log-level", "info", "least level to log: debug, info, warn or error")
 }

@@ -43,10 +43,12 @@ refused.
 SIGINT and SIGTERM end the tracker in order; a second one ends it at once. So
 does the closing of the terminal that it was started on: nohup keeps it running.
 
-Each setting can come from the environment instead: MTOR_ADDR, MTOR_PEERS (with
-commas), MTOR_SEEDERLIST_FILE, MTOR_LOG_FILE, MTOR_TRANSPORT, MTOR_LEASE,
-MTOR_ACK, MTOR_ACCEPT_DATA_LOSS, MTOR_ADMIN, MTOR_LOG_LEVEL. With MTOR_ADDR set
-the arguments may be left out. An argument or flag wins.
+Each setting can also come from the environment (MTOR_ADDR, MTOR_PEERS with
+commas, MTOR_SEEDERLIST_FILE, MTOR_LOG_FILE, ...) and from a settings file
+(--config, or MTOR_CONFIG). An argument or flag wins over the environment, which
+wins over the file. The arguments may be left out then; without any, a file at
+$XDG_CONFIG_HOME/mtor/tracker.yaml, or else /etc/mtor/tracker.yaml, is taken.
+"mtor config sample tracker" shows all settings.
 
 Exit codes: 0 ok (ended by SIGTERM), 1 failed, 2 wrong usage or settings,
 130 interrupted by SIGINT.`,
@@ -62,14 +64,15 @@ Exit codes: 0 ok (ended by SIGTERM), 1 failed, 2 wrong usage or settings,
 				s.peers("", peers)
 			}
 			s.flags(cmd.Flags())
-			c, err := config.LoadTracker(s.given)
-			if err == nil {
-				err = c.CheckFiles()
-			}
+			from, err := s.sources(cmd, "tracker", trackerArgs, args)
 			if err != nil {
-				return s.explain(err)
+				return err
 			}
-			return runTracker(cmd.Context(), c)
+			l, err := load(s, config.TrackerDefaults(), from)
+			if err != nil {
+				return err
+			}
+			return runTracker(cmd.Context(), l.Settings)
 		},
 	}
 	addCommonFlags(cmd.Flags())
