@@ -37,7 +37,7 @@ func (c Tracker) Validate() error {
 	if filepath.Clean(c.LogFile) == filepath.Clean(c.SeederlistFile) {
 		return errorf("log_file", "%q is the seederlist file too: give each its own file", c.LogFile)
 	}
-	if err := checkCommon(c.LogLevel, c.Transport); err != nil {
+	if err := checkCommon(c.Log(), c.Transport); err != nil {
 		return err
 	}
 	if c.Lease < MinLease || c.Lease > MaxLease {
@@ -78,10 +78,7 @@ func (c Client) Validate() error {
 	if err := checkOthers("trackers", c.Trackers, c.Addr, "this client itself"); err != nil {
 		return err
 	}
-	if err := checkPath("log_file", c.LogFile); err != nil {
-		return err
-	}
-	if err := checkCommon(c.LogLevel, c.Transport); err != nil {
+	if err := checkCommon(c.Log(), c.Transport); err != nil {
 		return err
 	}
 	if own, err := netip.ParseAddrPort(c.Addr); err == nil && own.Port() == 0 && c.State == "" {
@@ -90,9 +87,21 @@ func (c Client) Validate() error {
 	return checkNoNUL("state", c.State)
 }
 
-func checkCommon(level, transport string) error {
-	if _, err := Level(level); err != nil {
+func checkCommon(log Log, transport string) error {
+	if err := checkPath("log_file", log.File); err != nil {
 		return err
+	}
+	if _, err := Level(log.Level); err != nil {
+		return err
+	}
+	if log.Format != LogText && log.Format != LogJSON {
+		return errorf("log_format", "%q is unknown: want %s or %s", log.Format, LogText, LogJSON)
+	}
+	if log.MaxMiB < 0 || log.MaxMiB > MaxLogMiB {
+		return errorf("log_max_mib", "%d is out of bounds: want 1 to %d, or 0 for no bound", log.MaxMiB, MaxLogMiB)
+	}
+	if log.Keep < 1 || log.Keep > MaxLogKeep {
+		return errorf("log_keep", "%d is out of bounds: want 1 to %d", log.Keep, MaxLogKeep)
 	}
 	if Schemes(transport) == nil {
 		return errorf("transport", "%q is unknown: want %s, %s or %s", transport, TransportAuto, TransportTCP, TransportQUIC)

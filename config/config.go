@@ -48,6 +48,26 @@ const (
 // LogStderr as log file means standard error.
 const LogStderr = "-"
 
+// The forms of a log.
+const (
+	LogText = "text" // key=value
+	LogJSON = "json" // an object a line
+)
+
+// Bounds of what a log takes on the disk.
+const (
+	MaxLogMiB      = 1 << 20
+	MaxLogKeep     = 1000
+	DefaultLogMiB  = 100
+	DefaultLogKeep = 5
+)
+
+// Log is what can be set for a role's log.
+type Log struct {
+	File, Level, Format string
+	MaxMiB, Keep        int
+}
+
 // Tracker is what can be set for a tracker.
 type Tracker struct {
 	// Addr is ip:port to listen on, TCP and UDP; port 0 picks a free one.
@@ -60,6 +80,13 @@ type Tracker struct {
 	LogFile string `mapstructure:"log_file"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `mapstructure:"log_level" live:"yes"`
+	// LogFormat is LogText or LogJSON.
+	LogFormat string `mapstructure:"log_format"`
+	// LogMaxMiB is the size at which a new log file begins, in MiB, 0 to
+	// MaxLogMiB; 0 means never.
+	LogMaxMiB int `mapstructure:"log_max_mib"`
+	// LogKeep is how many old log files stay, 1 to MaxLogKeep.
+	LogKeep int `mapstructure:"log_keep"`
 	// Transport is which one to dial the other trackers over.
 	Transport string `mapstructure:"transport"`
 	// Lease is how long a client stays listed that does not renew, MinLease
@@ -87,6 +114,13 @@ type Client struct {
 	LogFile string `mapstructure:"log_file"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `mapstructure:"log_level" live:"yes"`
+	// LogFormat is LogText or LogJSON.
+	LogFormat string `mapstructure:"log_format"`
+	// LogMaxMiB is the size at which a new log file begins, in MiB, 0 to
+	// MaxLogMiB; 0 means never.
+	LogMaxMiB int `mapstructure:"log_max_mib"`
+	// LogKeep is how many old log files stay, 1 to MaxLogKeep.
+	LogKeep int `mapstructure:"log_keep"`
 	// Transport is which one to dial trackers and peers over.
 	Transport string `mapstructure:"transport"`
 	// State is the folder of the library; empty means the default one for
@@ -98,13 +132,25 @@ type Client struct {
 
 // TrackerDefaults is a tracker before anything was set.
 func TrackerDefaults() Tracker {
-	return Tracker{LogLevel: "info", Transport: TransportAuto, Lease: DefaultLease, Ack: AckSelf}
+	return Tracker{
+		LogLevel: "info", LogFormat: LogText, LogMaxMiB: DefaultLogMiB, LogKeep: DefaultLogKeep,
+		Transport: TransportAuto, Lease: DefaultLease, Ack: AckSelf,
+	}
 }
 
 // ClientDefaults is a client before anything was set.
 func ClientDefaults() Client {
-	return Client{LogLevel: "info", Transport: TransportAuto, Menu: true}
+	return Client{
+		LogLevel: "info", LogFormat: LogText, LogMaxMiB: DefaultLogMiB, LogKeep: DefaultLogKeep,
+		Transport: TransportAuto, Menu: true,
+	}
 }
+
+// Log is the tracker's.
+func (c Tracker) Log() Log { return Log{c.LogFile, c.LogLevel, c.LogFormat, c.LogMaxMiB, c.LogKeep} }
+
+// Log is the client's.
+func (c Client) Log() Log { return Log{c.LogFile, c.LogLevel, c.LogFormat, c.LogMaxMiB, c.LogKeep} }
 
 // Schemes are the schemes of the transports that setting t lets a role dial,
 // in the order to try; nil for an unknown t.

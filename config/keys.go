@@ -61,23 +61,26 @@ func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
 	return reflect.StructField{}, false
 }
 
-// Changed lists the keys whose values differ: those that a running role takes
-// over, and those that it must be started anew for.
-func Changed[T Settings](was, is T) (live, fixed []string) {
-	old := map[string]reflect.Value{}
-	for k, s := range keys(reflect.ValueOf(was), "") {
-		old[k] = s.value
+// Reload is what becomes of running settings when they are read anew as next:
+// those that can change do, the others stay. live and fixed are the keys that
+// differ, of the former and of the latter.
+func Reload[T Settings](running, next T) (now T, live, fixed []string) {
+	now = running
+	to := map[string]reflect.Value{}
+	for k, s := range keys(reflect.ValueOf(&now).Elem(), "") {
+		to[k] = s.value
 	}
-	for k, s := range keys(reflect.ValueOf(is), "") {
+	for k, s := range keys(reflect.ValueOf(next), "") {
 		switch {
-		case reflect.DeepEqual(old[k].Interface(), s.value.Interface()):
+		case reflect.DeepEqual(to[k].Interface(), s.value.Interface()):
 		case s.is("live"):
+			to[k].Set(s.value)
 			live = append(live, k)
 		default:
 			fixed = append(fixed, k)
 		}
 	}
-	return live, fixed
+	return now, live, fixed
 }
 
 // near is the key of t that differs least from name, or empty.

@@ -285,12 +285,14 @@ func TestEveryTypeOfSetting(t *testing.T) {
 	}
 }
 
-func TestChangedTellsWhatARunningRoleTakesOver(t *testing.T) {
-	is := odd{Name: "x", Count: 1}
-	is.Group.Deep = "y"
-	live, fixed := Changed(odd{}, is)
-	if !cmp.Equal(live, []string{"name", "group.deep"}) || !cmp.Equal(fixed, []string{"count"}) {
-		t.Error(live, fixed)
+func TestReloadTakesOverWhatCanChangeAndNamesTheRest(t *testing.T) {
+	next := odd{Name: "x", Count: 1}
+	next.Group.Deep = "y"
+	now, live, fixed := Reload(odd{Count: 7}, next)
+	want := odd{Name: "x", Count: 7}
+	want.Group.Deep = "y"
+	if now != want || !cmp.Equal(live, []string{"name", "group.deep"}) || !cmp.Equal(fixed, []string{"count"}) {
+		t.Error(now, live, fixed)
 	}
 }
 

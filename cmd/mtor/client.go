@@ -34,7 +34,9 @@ until a signal.
 client_ip is an IP of this machine, the one that other clients reach it by;
 upload_port is used for TCP and UDP, and 0 picks a free one (give --state then).
 "client ready on <ip:port>" on stderr says where it listens. The log file is
-appended to and, on SIGHUP, opened anew; - means stderr.
+appended to, rotated at 100 MiB (log_max_mib) and, on SIGHUP, opened anew; -
+means stderr. SIGHUP also reads the settings file anew, if there is one, and takes
+over what can change at run time.
 
 SIGINT and SIGTERM take the client out of all seeder lists and end it; a second
 one ends it at once. So does the closing of the terminal that it was started on:
@@ -70,7 +72,7 @@ while commands were read.`,
 			if err != nil {
 				return err
 			}
-			return runClient(cmd.Context(), l.Settings)
+			return runClient(cmd.Context(), l.Settings, from)
 		},
 	}
 	addCommonFlags(cmd.Flags())
@@ -82,7 +84,8 @@ while commands were read.`,
 // errClientEnded ends a menu whose client ended under it without an error.
 var errClientEnded = errors.New("client: it has ended")
 
-func runClient(ctx context.Context, c config.Client) error {
+// runClient runs a role; from is where SIGHUP takes its settings from.
+func runClient(ctx context.Context, c config.Client, from config.Sources) error {
 	surviveClosedOutput()
 	state := c.State
 	if state == "" {
@@ -91,21 +94,24 @@ func runClient(ctx context.Context, c config.Client) error {
 			return fmt.Errorf("client: %w (or give --state)", err)
 		}
 	}
-	log, stopLog, err := startLog(c.LogFile, c.LogLevel)
+	log, err := startLog(c.Log())
 	if err != nil {
 		return err
 	}
-	defer stopLog()
-	listen, dial, err := transports(c.Addr, c.Transport, log)
+	defer log.close()
+	listen, dial, err := transports(c.Addr, c.Transport, log.Logger)
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
 	role, err := client.New(ctx, client.Options{
-		Addr: c.Addr, Trackers: c.Trackers, StateDir: state, Listen: listen, Dial: dial, Log: log,
+		Addr: c.Addr, Trackers: c.Trackers, StateDir: state, Listen: listen, Dial: dial, Log: log.Logger,
 	})
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
+	reloads(log, config.ClientDefaults(), from, c, func(c config.Client) {
+		_ = log.setLevel(c.LogLevel) // it was checked
+	})
 	_, _ = fmt.Fprintf(os.Stderr, "client ready on %s\n", role.Addr())
 	log.Info("client ready", "addr", role.Addr(), "state", state)
 	err = serve(ctx, role, c.Menu)

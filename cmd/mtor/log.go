@@ -7,12 +7,10 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
+	"strconv"
 	"sync"
-	"syscall"
-
-	"golang.org/x/term"
+	"sync/atomic"
 
 	"github.com/mtor-dev/mtor/config"
 )
@@ -20,48 +18,135 @@ import (
 // logMode lets everybody on the machine read a log, as logs usually are.
 const logMode = 0o644
 
-// logFile is a log that is appended to, and opened anew on SIGHUP so that it
-// can be rotated from outside.
-type logFile struct {
-	path string // empty for stderr, which is never reopened
-
-	mu  sync.Mutex
-	out *os.File
+// roleLog is the log of a running role.
+type roleLog struct {
+	*slog.Logger
+	level slog.LevelVar
+	file  *logFile
+	// reload, if set, is called at each SIGHUP, by one goroutine.
+	reload atomic.Pointer[func()]
+	stop   func()
 }
 
-// openLog opens the file at path, or stderr for [config.LogStderr].
-func openLog(path string) (*logFile, error) {
-	if path == config.LogStderr {
+// startLog opens the log of a role. close must follow.
+func startLog(c config.Log) (*roleLog, error) {
+	l := new(roleLog)
+	if err := l.setLevel(c.Level); err != nil {
+		return nil, err
+	}
+	var err error
+	if l.file, err = openLog(c); err != nil {
+		return nil, err
+	}
+	l.Logger = newLogger(l.file, c.Format, &l.level)
+	l.stop = l.obeyHUP()
+	return l, nil
+}
+
+func (l *roleLog) setLevel(name string) error {
+	least, err := config.Level(name)
+	if err == nil {
+		l.level.Set(least)
+	}
+	return err
+}
+
+func (l *roleLog) close() {
+	l.stop()
+	_ = l.file.Close() // each line was written as it came; there is nothing to flush
+}
+
+func newLogger(w io.Writer, format string, least slog.Leveler) *slog.Logger {
+	o := &slog.HandlerOptions{Level: least}
+	if format == config.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// logFile is a log that is appended to. Before it grows beyond its bound it
+// becomes <path>.1, what was that <path>.2, and so on, and a new one begins. On
+// SIGHUP it is opened anew, so that it can be rotated from outside too.
+type logFile struct {
+	path string // empty for stderr, which is never reopened
+	max  int64  // bytes; 0: no bound
+	keep int    // old files
+
+	mu   sync.Mutex
+	out  *os.File
+	size int64
+}
+
+// openLog opens the file at the path, or stderr for [config.LogStderr].
+func openLog(c config.Log) (*logFile, error) {
+	if c.File == config.LogStderr {
 		return &logFile{out: os.Stderr}, nil
 	}
 	// The working directory may change; the file may not.
-	abs, err := filepath.Abs(path)
+	abs, err := filepath.Abs(c.File)
 	if err != nil {
 		return nil, fmt.Errorf("log file: %w", err)
 	}
-	f := &logFile{path: abs}
-	if f.out, err = appendTo(abs); err != nil {
+	f := &logFile{path: abs, max: int64(c.MaxMiB) << 20, keep: c.Keep}
+	if f.out, f.size, err = appendTo(abs); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
-func appendTo(path string) (*os.File, error) {
-	out, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, logMode)
+// appendTo opens a file; its size is that of a regular one, or 0.
+func appendTo(path string) (out *os.File, size int64, err error) {
+	out, err = os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, logMode)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("log file: the folder %s does not exist: make it first", filepath.Dir(path))
+		return nil, 0, fmt.Errorf("log file: the folder %s does not exist: make it first", filepath.Dir(path))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("log file: %w", err)
+		return nil, 0, fmt.Errorf("log file: %w", err)
 	}
-	return out, nil
+	if info, err := out.Stat(); err == nil && info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	return out, size, nil
 }
 
-// Write appends to the file that is open at the moment.
+// Write appends a line to the file that is open at the moment.
 func (f *logFile) Write(p []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.out.Write(p)
+	if f.max > 0 && f.size > 0 && f.size+int64(len(p)) > f.max {
+		f.rotate()
+	}
+	n, err := f.out.Write(p)
+	f.size += int64(n)
+	return n, err
+}
+
+// rotate begins a new file. What stands in the way, a pipe at the path for
+// instance, leaves the log going on where it was for another max bytes. f.mu is
+// held.
+func (f *logFile) rotate() {
+	f.size = 0
+	if info, err := os.Lstat(f.path); err != nil || !info.Mode().IsRegular() {
+		return
+	}
+	old := func(i int) string { return f.path + "." + strconv.Itoa(i) }
+	for i := f.keep - 1; i > 0; i-- {
+		_ = os.Rename(old(i), old(i+1)) // there may be fewer
+	}
+	f.shut() // an open file cannot be renamed everywhere
+	_ = os.Rename(f.path, old(1))
+	out, _, err := appendTo(f.path)
+	if err != nil {
+		out = os.Stderr // better there than nowhere
+	}
+	f.out = out
+}
+
+// shut closes the open file, unless it is stderr. f.mu is held.
+func (f *logFile) shut() {
+	if f.out != os.Stderr {
+		_ = f.out.Close() // written and not synced: it has nothing to tell
+	}
 }
 
 // reopen goes on with whatever stands at the path now. On an error the old file
@@ -70,95 +155,21 @@ func (f *logFile) reopen() error {
 	if f.path == "" {
 		return nil
 	}
-	out, err := appendTo(f.path)
+	out, size, err := appendTo(f.path)
 	if err != nil {
 		return err
 	}
 	f.mu.Lock()
-	old := f.out
-	f.out = out
-	f.mu.Unlock()
-	return old.Close()
+	defer f.mu.Unlock()
+	f.shut()
+	f.out, f.size = out, size
+	return nil
 }
 
 // Close closes the file; stderr stays open.
 func (f *logFile) Close() error {
-	if f.path == "" {
-		return nil
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.out.Close()
-}
-
-// obeyHUP reopens f at each SIGHUP until stop is called, which waits. A SIGHUP
-// that comes because the terminal closed is another matter: the program ends,
-// as whatever runs on a terminal does.
-func (f *logFile) obeyHUP(log *slog.Logger) (stop func()) {
-	attended := onTerminal()
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
-	over, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case <-signals:
-			case <-over:
-				return
-			}
-			if attended && !onTerminal() {
-				log.Info("the terminal was closed; ending")
-				terminateSelf(log)
-				continue
-			}
-			if err := f.reopen(); err != nil {
-				log.Error("log file not reopened", "error", err)
-				continue
-			}
-			log.Info("log file reopened")
-		}
-	}()
-	return func() {
-		signal.Stop(signals)
-		close(over)
-		<-ended
-	}
-}
-
-// onTerminal reports whether the program's input is a terminal. One that has
-// closed is none any more.
-func onTerminal() bool { return term.IsTerminal(int(os.Stdin.Fd())) }
-
-// terminateSelf has the program end as on a SIGTERM, with its deadline.
-func terminateSelf(log *slog.Logger) {
-	p, err := os.FindProcess(os.Getpid())
-	if err == nil {
-		err = p.Signal(syscall.SIGTERM)
-	}
-	if err != nil {
-		log.Error("cannot end after the terminal was closed", "err", err)
-	}
-}
-
-// startLog opens the log of a role. stop ends it.
-func startLog(path, level string) (log *slog.Logger, stop func(), err error) {
-	least, err := config.Level(level)
-	if err != nil {
-		return nil, nil, err
-	}
-	f, err := openLog(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	log = newLogger(f, least)
-	unwatch := f.obeyHUP(log)
-	return log, func() {
-		unwatch()
-		_ = f.Close() // each line was written as it came; there is nothing to flush
-	}, nil
-}
-
-func newLogger(w io.Writer, least slog.Leveler) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: least}))
+	f.shut()
+	return nil
 }

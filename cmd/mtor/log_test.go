@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mtor-dev/mtor/config"
 )
 
 func TestLogIsAppendedToAndReopened(t *testing.T) {
@@ -13,12 +15,12 @@ func TestLogIsAppendedToAndReopened(t *testing.T) {
 	if err := os.WriteFile(path, []byte("before\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := openLog(path)
+	f, err := openLog(config.Log{File: path})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
-	log := newLogger(f, slog.LevelInfo)
+	log := newLogger(f, config.LogText, slog.LevelInfo)
 	log.Debug("too fine")
 	log.Info("one")
 	if err := os.Rename(path, path+".1"); err != nil {
@@ -39,12 +41,12 @@ func TestLogGoesOnWhenReopeningFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "x.log")
-	f, err := openLog(path)
+	f, err := openLog(config.Log{File: path})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
-	log := newLogger(f, slog.LevelInfo)
+	log := newLogger(f, config.LogText, slog.LevelInfo)
 	moved := dir + ".away"
 	if err := os.Rename(dir, moved); err != nil {
 		t.Skipf("a folder with an open file cannot be renamed here: %v", err)
@@ -54,6 +56,49 @@ func TestLogGoesOnWhenReopeningFails(t *testing.T) {
 	}
 	log.Info("still here")
 	holds(t, filepath.Join(moved, "x.log"), "still here")
+}
+
+func TestLogStaysWithinItsBoundAndKeepsTheNewest(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	if err := os.WriteFile(path, []byte("before\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := &logFile{path: path, max: 24, keep: 2}
+	var err error
+	if f.out, f.size, err = appendTo(path); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	for _, line := range []string{"one", "two", "three", "four", "five", "six is a line that is longer than the bound", "seven"} {
+		if _, err := f.Write([]byte(line + " 4567\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds(t, path, "seven")
+	holds(t, path+".1", "six")
+	holds(t, path+".2", "four", "five")
+	if _, err := os.Stat(path + ".3"); err == nil {
+		t.Error("an old file too many is kept")
+	}
+}
+
+func TestLogThatCannotBeRotatedGoesOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	if err := os.MkdirAll(filepath.Join(path+".1", "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f := &logFile{path: path, max: 8, keep: 1}
+	var err error
+	if f.out, f.size, err = appendTo(path); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	for _, line := range []string{"one", "two", "three", "four"} {
+		if _, err := f.Write([]byte(line + "\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds(t, path, "one", "two", "three", "four")
 }
 
 // holds checks that a file has one line for each text, in order.

@@ -141,5 +141,6 @@ func addConfigFlag(flags *pflag.FlagSet) {
 func addCommonFlags(flags *pflag.FlagSet) {
 	addConfigFlag(flags)
 	flags.String("transport", config.TransportAuto, "what to dial over: auto, tcp or quic; both are always listened on")
+	flags.String("log-format", config.LogText, "form of the log: text or json")
 	flags.String("log-level", "info", "least level to log: debug, info, warn or error")
 }

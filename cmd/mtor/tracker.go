@@ -29,8 +29,9 @@ has answered for survives its crash, and while one is down the other serves.
 my_ip is an IP of this machine, the one that clients reach it by (or 0.0.0.0 for
 all); the port is used for TCP and UDP, and 0 picks a free one. "tracker ready
 on <ip:port>" on stdout says where it listens. The seederlist file is made when
-it is missing. The log file is appended to and, on SIGHUP, opened anew; - means
-stderr.
+it is missing. The log file is appended to, rotated at 100 MiB (log_max_mib) and,
+on SIGHUP, opened anew; - means stderr. SIGHUP also reads the settings file anew,
+if there is one, and takes over what can change at run time.
 
 Three and more trackers: give each all the others, the first as argument, the
 rest with --peer. Clients are told of all.
@@ -72,7 +73,7 @@ Exit codes: 0 ok (ended by SIGTERM), 1 failed, 2 wrong usage or settings,
 			if err != nil {
 				return err
 			}
-			return runTracker(cmd.Context(), l.Settings)
+			return runTracker(cmd.Context(), l.Settings, from)
 		},
 	}
 	addCommonFlags(cmd.Flags())
@@ -98,20 +99,21 @@ func (s settings) peers(first string, more []string) {
 	s.arguments("peers", names, values)
 }
 
-func runTracker(ctx context.Context, c config.Tracker) error {
+// runTracker runs a role; from is where SIGHUP takes its settings from.
+func runTracker(ctx context.Context, c config.Tracker, from config.Sources) error {
 	surviveClosedOutput()
-	log, stopLog, err := startLog(c.LogFile, c.LogLevel)
+	log, err := startLog(c.Log())
 	if err != nil {
 		return err
 	}
-	defer stopLog()
-	listen, dial, err := transports(c.Addr, c.Transport, log)
+	defer log.close()
+	listen, dial, err := transports(c.Addr, c.Transport, log.Logger)
 	if err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}
 	role, err := tracker.New(ctx, tracker.Options{
 		Addr: c.Addr, Peers: c.Peers, SeederlistFile: c.SeederlistFile,
-		Listen: listen, Dial: dial, Lease: c.Lease, Log: log,
+		Listen: listen, Dial: dial, Lease: c.Lease, Log: log.Logger,
 		AckPeer: c.Ack == config.AckPeer, AcceptDataLoss: c.AcceptDataLoss,
 	})
 	if errors.Is(err, tracker.ErrDataLoss) {
@@ -127,6 +129,9 @@ func runTracker(ctx context.Context, c config.Tracker) error {
 		}
 		_, _ = fmt.Fprintf(os.Stdout, "admin on %s\n", asked.Addr())
 	}
+	reloads(log, config.TrackerDefaults(), from, c, func(c config.Tracker) {
+		_ = log.setLevel(c.LogLevel) // it was checked
+	})
 	_, _ = fmt.Fprintf(os.Stdout, "tracker ready on %s\n", role.Addr())
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return role.Run(ctx) })

@@ -1,0 +1,95 @@
+//go:build unix
+
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mtor-dev/mtor/roles/demo/process"
+)
+
+// await waits until the file at path holds a text.
+func await(t *testing.T, path, text string) {
+	t.Helper()
+	ctx := patient(t)
+	tick := time.NewTicker(10 * time.Millisecond) // a file has no event that every system has
+	defer tick.Stop()
+	for {
+		b, err := os.ReadFile(path)
+		if err == nil && strings.Contains(string(b), text) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s does not hold %q:\n%s", path, text, b)
+		}
+	}
+}
+
+// hangup has a role read its settings anew.
+func hangup(t *testing.T, p *process.Process, file, settings string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// freeAddr is an address of 127.0.0.1 whose port was free a moment ago.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+func TestHangupTakesOverWhatCanChangeAndNothingOfAFileThatIsWrong(t *testing.T) {
+	ctx, dir := patient(t), t.TempDir()
+	file, log := filepath.Join(dir, "one.yaml"), filepath.Join(dir, "one.log")
+	first, second := freeAddr(t), freeAddr(t)
+	common := "addr: " + first + "\npeers: [\"" + second + "\"]\nseederlist_file: one.db\nlog_file: one.log\n"
+	if err := os.WriteFile(file, []byte(common+"log_format: json\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	one := start(t, dir, "tracker", "--config", "one.yaml", "--ack", "self")
+	if _, err := one.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	two := start(t, dir, "tracker", second, first, "two.db", "two.log")
+	await(t, log, `"msg":"peer tracker connected"`)
+	await(t, filepath.Join(dir, "two.log"), "peer tracker connected")
+
+	hangup(t, one, file, common+"log_level: debug\nlog_levle: debug\n")
+	await(t, log, `"msg":"settings not reloaded, all stay as they are"`)
+	await(t, log, `"error":"one.yaml:6: log_levle: is unknown`)
+	text, err := os.ReadFile(log)
+	if err != nil || strings.Contains(string(text), `"DEBUG"`) || strings.Contains(string(text), `"settings reloaded"`) {
+		t.Errorf("%v, or a file with a mistake was taken over:\n%s", err, text)
+	}
+
+	hangup(t, one, file, common+"log_level: debug\nlease: 1m\nack: peer\n")
+	await(t, log, `"msg":"settings reloaded","file":"one.yaml","changed":["log_level"]`)
+	await(t, log, `"msg":"changed settings ignored until the next start","settings":["log_format","lease"]`)
+
+	// At its new level the log tells more.
+	two.Kill()
+	await(t, log, `"msg":"peer tracker stopped pulling"`)
+	if err := one.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := one.Wait(ctx); err != nil {
+		t.Error(err)
+	}
+}
