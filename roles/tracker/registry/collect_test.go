@@ -206,6 +206,68 @@ func TestReportFromAnOlderDiskTakesBackTheOneBefore(t *testing.T) {
 	}
 }
 
+// Half a transfer brought a floor whose writer was then set back behind it, so
+// no vector covers it. It is superseded, and what superseded it is dropped by
+// all; then a backup brings it back. It is news to everybody, and older than
+// what they have dropped: it must be no more than a floor too many.
+func TestFloorThatNoVectorCoversComesBackAndEndsNothing(t *testing.T) {
+	all := configured(2)
+	a, b := all[0], all[1]
+	empty := b.disk.clone()
+	echo := b.announced(one, 0)
+	echo = b.do(func(p *batch) Result { return p.leave(alice, echo) }).Stamp
+	old := b.clients[0].floor.stamp
+	a.pull(t, b, true)
+	a.backup = a.disk.clone()
+	b.disk = empty
+	b.start()
+	echo = a.announced(two, echo)
+	echo = a.do(func(p *batch) Result { return p.leave(alice, echo) }).Stamp
+	newer := a.clients[0].floor.stamp
+	forgetGone(t, a, b)
+	if a.holdsGone() || b.holdsGone() {
+		t.Fatal("the newer floor was not dropped")
+	}
+	a.disk = a.backup.clone()
+	a.start()
+	agree(t, nil, a, b)
+	for i, n := range all {
+		if f := n.client(alice).floor; f == nil || f.stamp != old || old >= newer {
+			t.Fatalf("tracker %d has the floor %+v, want the one at %d, below %d", i, f, old, newer)
+		}
+	}
+	a.announced(one, echo)
+	agree(t, []string{"1 1 whole=false"}, a, b)
+}
+
+// With a row in the floor's place the list is wrong, but the same everywhere,
+// until the client renews, or its home finds it silent.
+func TestRowThatNoVectorCoversComesBackUntilItsClientRenews(t *testing.T) {
+	all := configured(2)
+	a, b := all[0], all[1]
+	empty := b.disk.clone()
+	echo := b.announced(one, 0)
+	a.pull(t, b, true)
+	a.backup = a.disk.clone()
+	b.disk = empty
+	b.start()
+	echo = a.removed(one, echo)
+	forgetGone(t, a, b)
+	if a.holdsGone() || b.holdsGone() {
+		t.Fatal("the gone row was not dropped")
+	}
+	a.disk = a.backup.clone()
+	a.start()
+	agree(t, []string{"1 1 whole=false"}, a, b)
+	if res := a.renewed(echo); res.Outcome != NeedList {
+		t.Fatalf("%+v", res)
+	}
+	if res := a.renewed(echo); res.Outcome != Done {
+		t.Fatalf("%+v", res)
+	}
+	agree(t, nil, a, b)
+}
+
 func TestClockDoesNotFallBehindWhatWasDropped(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "list")
 	synctest.Test(t, func(t *testing.T) {
