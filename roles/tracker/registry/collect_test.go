@@ -11,16 +11,7 @@ import (
 )
 
 // configured makes trackers that expect each other.
-func configured(count int) []*node {
-	var out []*node
-	for i := range count {
-		n := newNode(i)
-		n.peers = count - 1
-		n.core.peers = n.peers
-		out = append(out, n)
-	}
-	return out
-}
+func configured(count int) []*node { return newHistory(count).nodes }
 
 // forgetGone has the trackers bring each other in step, tell each other so,
 // and drop what they may.
@@ -111,8 +102,7 @@ func TestGoneRowDroppedBeforeAStaleTrackerReturns(t *testing.T) {
 	if a.holdsGone() {
 		t.Fatal("nothing was dropped")
 	}
-	b.disk = b.backup.clone()
-	b.start()
+	b.restore(b.backup)
 	if got := b.listed(); len(got) != 1 {
 		t.Fatalf("the backup lists %q", got)
 	}
@@ -131,8 +121,7 @@ func TestTrackerRestoredTwiceFromOneBackup(t *testing.T) {
 	a.removed(one, echo)
 	forgetGone(t, all...)
 	for i := range byte(2) {
-		b.disk = b.backup.clone()
-		b.start()
+		b.restore(b.backup)
 		carol := Addr{17: 3 + i}
 		b.do(func(p *batch) Result { return p.announce(carol, two, true, 0, &Info{Name: "n", Size: 1}) })
 		if i == 0 {
@@ -219,8 +208,7 @@ func TestFloorThatNoVectorCoversComesBackAndEndsNothing(t *testing.T) {
 	old := b.clients[0].floor.stamp
 	a.pull(t, b, true)
 	a.backup = a.disk.clone()
-	b.disk = empty
-	b.start()
+	b.restore(empty)
 	echo = a.announced(two, echo)
 	echo = a.do(func(p *batch) Result { return p.leave(alice, echo) }).Stamp
 	newer := a.clients[0].floor.stamp
@@ -228,8 +216,7 @@ func TestFloorThatNoVectorCoversComesBackAndEndsNothing(t *testing.T) {
 	if a.holdsGone() || b.holdsGone() {
 		t.Fatal("the newer floor was not dropped")
 	}
-	a.disk = a.backup.clone()
-	a.start()
+	a.restore(a.backup)
 	agree(t, nil, a, b)
 	for i, n := range all {
 		if f := n.client(alice).floor; f == nil || f.stamp != old || old >= newer {
@@ -249,15 +236,13 @@ func TestRowThatNoVectorCoversComesBackUntilItsClientRenews(t *testing.T) {
 	echo := b.announced(one, 0)
 	a.pull(t, b, true)
 	a.backup = a.disk.clone()
-	b.disk = empty
-	b.start()
+	b.restore(empty)
 	echo = a.removed(one, echo)
 	forgetGone(t, a, b)
 	if a.holdsGone() || b.holdsGone() {
 		t.Fatal("the gone row was not dropped")
 	}
-	a.disk = a.backup.clone()
-	a.start()
+	a.restore(a.backup)
 	agree(t, []string{"1 1 whole=false"}, a, b)
 	if res := a.renewed(echo); res.Outcome != NeedList {
 		t.Fatalf("%+v", res)
@@ -266,6 +251,49 @@ func TestRowThatNoVectorCoversComesBackUntilItsClientRenews(t *testing.T) {
 		t.Fatalf("%+v", res)
 	}
 	agree(t, nil, a, b)
+}
+
+// A tracker that was set back writes a row below a gone row that it had known.
+// Where that is dropped the row is listed, where it is not the row loses.
+func TestTrackersThatDropAtOtherTimesAgreeByComparing(t *testing.T) {
+	all := configured(3)
+	a, b, c := all[0], all[1], all[2]
+	echo := b.announced(one, 0)
+	forgetGone(t, all...)
+	b.backup = b.disk.clone()
+	c.wall += 3_600_000
+	c.removed(two, echo) // and the answer is lost
+	for range 2 {
+		a.pull(t, c, false)
+		b.pull(t, c, false)
+		c.pull(t, a, false)
+		a.hear(b.self.Node(), b.vector())
+		a.hear(c.self.Node(), c.vector())
+	}
+	a.sweep()
+	a.commit(a.tidy())
+	if a.holdsGone() || !c.holdsGone() {
+		t.Fatal("one should have dropped the gone row, the other not")
+	}
+	b.restore(b.backup)
+	b.announced(two, echo)
+	a.pull(t, b, false)
+	agree(t, []string{"1 1 whole=false", "2 1 whole=false"}, a, b)
+	for range 2 {
+		c.pull(t, a, false)
+		a.pull(t, c, false)
+		b.pull(t, c, false)
+	}
+	if len(c.listed()) != 1 {
+		t.Fatalf("the gone row lost: %q", c.listed())
+	}
+	for _, to := range all {
+		for _, from := range all {
+			for m := compare(to, from); m.step(); {
+			}
+		}
+	}
+	agree(t, []string{"1 1 whole=false"}, all...)
 }
 
 func TestClockDoesNotFallBehindWhatWasDropped(t *testing.T) {

@@ -74,6 +74,9 @@ func agree(t *testing.T, want []string, nodes ...*node) {
 			}
 		}
 	}
+	if h := nodes[0].past; h != nil {
+		h.claims(t)
+	}
 	for i, n := range nodes {
 		if got := n.listed(); !slices.Equal(got, want) {
 			t.Errorf("tracker %d lists %q, want %q", i, got, want)
