@@ -84,7 +84,10 @@ func (c Client) Validate() error {
 	if own, err := netip.ParseAddrPort(c.Addr); err == nil && own.Port() == 0 && c.State == "" {
 		return errorf("state", "is missing: with port 0 the client has no lasting address to name its state folder after, so give one")
 	}
-	return checkNoNUL("state", c.State)
+	if err := checkNoNUL("state", c.State); err != nil {
+		return err
+	}
+	return checkNoNUL("hooks.complete", c.Hooks.Complete)
 }
 
 func checkCommon(log Log, transport string) error {

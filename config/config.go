@@ -128,6 +128,15 @@ type Client struct {
 	State string `mapstructure:"state"`
 	// Menu says whether commands are read from standard input.
 	Menu bool `mapstructure:"menu"`
+	// Hooks are programs to run when something has happened.
+	Hooks Hooks `mapstructure:"hooks"`
+}
+
+// Hooks are programs that a client runs: a path, or a name to be looked up in
+// PATH, without arguments; empty for none.
+type Hooks struct {
+	// Complete is run when a download completes.
+	Complete string `mapstructure:"complete" live:"yes"`
 }
 
 // TrackerDefaults is a tracker before anything was set.

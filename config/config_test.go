@@ -204,6 +204,27 @@ func TestFilesThatCannotBeWrittenAreToldApart(t *testing.T) {
 	}
 }
 
+func TestHooksAreProgramsWithoutArguments(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := filepath.Join(t.TempDir(), "plain")
+	if err := os.WriteFile(plain, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check := func(program string) error {
+		return client(func(c *Client) { c.LogFile, c.Hooks.Complete = LogStderr, program }).CheckFiles()
+	}
+	if err := check(exe); err != nil {
+		t.Error(err)
+	}
+	wantError(t, check("no-such-program"), "hooks.complete", "PATH")
+	wantError(t, check(exe+" --now"), "hooks.complete", "path alone")
+	wantError(t, check(plain), "hooks.complete", "program")
+	wantError(t, client(func(c *Client) { c.Hooks.Complete = "\x00" }).Validate(), "hooks.complete", "NUL")
+}
+
 func wantError(t *testing.T, err error, key, why string) {
 	t.Helper()
 	var e *Error

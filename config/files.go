@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // CheckFiles implements [Settings].
@@ -18,6 +20,9 @@ func (c Tracker) CheckFiles() error {
 // CheckFiles implements [Settings]; the state folder itself may be missing.
 func (c Client) CheckFiles() error {
 	if err := checkLogFile(c.LogFile); err != nil {
+		return err
+	}
+	if err := checkProgram("hooks.complete", c.Hooks.Complete); err != nil {
 		return err
 	}
 	if c.State == "" {
@@ -34,6 +39,25 @@ func checkLogFile(path string) error {
 		return nil
 	}
 	return checkFile("log_file", path)
+}
+
+// checkProgram checks that there is a program, if one is named.
+func checkProgram(key, name string) error {
+	if name == "" {
+		return nil
+	}
+	_, err := exec.LookPath(name)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, exec.ErrDot):
+		return errorf(key, "%q is found in the working folder alone: write ./%s", name, name)
+	case errors.Is(err, fs.ErrPermission):
+		return errorf(key, "%q cannot be executed: want a program's path", name)
+	case strings.ContainsAny(name, " \t"):
+		return errorf(key, "%q is no program: want its path alone; put arguments into a script", name)
+	}
+	return errorf(key, "%q is no program: want its path, or a name in PATH", name)
 }
 
 func checkFile(key, path string) error {

@@ -142,7 +142,7 @@ func TestFilesThatAreNoSettingsAreNamed(t *testing.T) {
 }
 
 // prose is a sample's comment; what begins with # and a name is a setting.
-var prose = regexp.MustCompile(`(?m)^#( .*)?$`)
+var prose = regexp.MustCompile(`(?m)^#( \S.*)?$`)
 
 func TestSamplesNameEverySettingWithItsDefault(t *testing.T) {
 	sampleHolds(t, TrackerSample, TrackerDefaults())

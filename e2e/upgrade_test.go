@@ -310,18 +310,24 @@ func TestTrackersOfAnotherProtocolSaySoAndEachServesItsOwn(t *testing.T) {
 // logs waits until a tracker's log holds all of these.
 func (t *tracker) logs(want ...string) {
 	t.s.Helper()
+	t.s.logs(t.name+".log", want...)
+}
+
+// logs waits until the log in a file holds all of these.
+func (s *swarm) logs(file string, want ...string) {
+	s.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		text, err := os.ReadFile(t.s.path(t.name + ".log"))
+		text, err := os.ReadFile(s.path(file))
 		missing := slices.DeleteFunc(slices.Clone(want), func(w string) bool { return bytes.Contains(text, []byte(w)) })
 		if len(missing) == 0 {
 			return
 		}
 		select {
 		case <-tick.C:
-		case <-t.s.ctx.Done():
-			t.s.Fatalf("the log of %s lacks %q (%v)", t.name, missing, err)
+		case <-s.ctx.Done():
+			s.Fatalf("%s lacks %q (%v)", file, missing, err)
 		}
 	}
 }

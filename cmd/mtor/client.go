@@ -77,6 +77,7 @@ while commands were read.`,
 	}
 	addCommonFlags(cmd.Flags())
 	cmd.Flags().String("state", "", "folder of the library (default $XDG_STATE_HOME/mtor/<ip>_<port>)")
+	cmd.Flags().String("on-complete", "", "program to run when a download completes; its environment says which (docs/configuration.md)")
 	cmd.Flags().Bool("no-menu", false, "read no commands: serve until a signal")
 	return cmd
 }
@@ -104,13 +105,15 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 		return fmt.Errorf("client: %w", err)
 	}
 	role, err := client.New(ctx, client.Options{
-		Addr: c.Addr, Trackers: c.Trackers, StateDir: state, Listen: listen, Dial: dial, Log: log.Logger,
+		Addr: c.Addr, Trackers: c.Trackers, StateDir: state, Listen: listen, Dial: dial,
+		OnComplete: c.Hooks.Complete, Log: log.Logger,
 	})
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
 	reloads(log, config.ClientDefaults(), from, c, func(c config.Client) {
 		_ = log.setLevel(c.LogLevel) // it was checked
+		role.SetOnComplete(c.Hooks.Complete)
 	})
 	_, _ = fmt.Fprintf(os.Stderr, "client ready on %s\n", role.Addr())
 	log.Info("client ready", "addr", role.Addr(), "state", state)

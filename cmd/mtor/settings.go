@@ -36,11 +36,17 @@ func (s settings) arguments(key string, names, values []string) {
 	}
 }
 
+// flagKeys are the keys of flags that are not named after them.
+var flagKeys = map[string]string{"on-complete": "hooks.complete"}
+
 // flags takes the flags that were typed: --log-level sets log_level, and
 // --no-menu turns menu off.
 func (s settings) flags(flags *pflag.FlagSet) {
 	flags.Visit(func(f *pflag.Flag) {
 		key := strings.ReplaceAll(f.Name, "-", "_")
+		if other, ok := flagKeys[f.Name]; ok {
+			key = other
+		}
 		value := any(f.Value.String())
 		if rest, negated := strings.CutPrefix(key, "no_"); negated {
 			key, value = rest, f.Value.String() != "true"

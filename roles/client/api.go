@@ -220,12 +220,14 @@ func (c *Client) Wait(ctx context.Context, timeout time.Duration) ([]control.Dow
 	for over := false; ; {
 		c.mu.Lock()
 		var list []control.Download
-		running := false
+		running := c.hooks.Busy()
 		for _, it := range c.items {
 			d := it.download()
 			switch d.State {
 			case control.Downloading:
 				running, watched[it] = true, true
+			case control.Seeding:
+				running = running || it.run != nil && !it.settled
 			case control.Failed:
 				watched[it] = true
 			case control.Missing:

@@ -19,6 +19,7 @@ import (
 
 	"github.com/mtor-dev/mtor/roles/client/announce"
 	"github.com/mtor-dev/mtor/roles/client/control"
+	"github.com/mtor-dev/mtor/roles/client/hook"
 	"github.com/mtor-dev/mtor/roles/client/library"
 	"github.com/mtor-dev/mtor/roles/client/peer"
 	"github.com/mtor-dev/mtor/roles/client/storage"
@@ -34,6 +35,9 @@ const (
 	// leaveTimeout bounds how long a quitting client talks to trackers that
 	// may be gone.
 	leaveTimeout = 3 * time.Second
+	// hookGrace is how much longer than the client its hooks may run: with
+	// what else quitting takes, less than a signal leaves.
+	hookGrace = 5 * time.Second
 	// agent is this program in hellos.
 	agent = "mtor"
 )
@@ -45,7 +49,12 @@ type Options struct {
 	StateDir string
 	Listen   transport.Table // all are listened on, on one port number
 	Dial     transport.Table // in the order of dialling
-	Log      *slog.Logger
+	// OnComplete is a program to run when a download completes, with what it
+	// was in the environment: MTOR_NAME, MTOR_PATH (absolute), MTOR_SIZE_BYTES,
+	// MTOR_TORRENT_ID (hex) and MTOR_TORRENT_FILE (the .mtorrent's absolute
+	// path). Empty for none.
+	OnComplete string
+	Log        *slog.Logger
 }
 
 // Client implements control.API.
@@ -57,6 +66,7 @@ type Client struct {
 	buffers   *storage.Buffers
 	listeners []transport.Listener
 	peers     *peers
+	hooks     *hook.Runner
 	log       *slog.Logger
 
 	ctx  context.Context // ends when the client is to stop
@@ -102,6 +112,8 @@ func New(ctx context.Context, o Options) (*Client, error) {
 	c.self = peer.Self{ID: newID(), Addr: c.addr, Agent: agent}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.peers = newPeers(c)
+	c.hooks = hook.New(hook.Options{Log: c.log, Ended: c.notify})
+	c.hooks.Set(o.OnComplete)
 	for _, e := range entries {
 		c.items = append(c.items, newItem(c, e))
 	}
@@ -130,6 +142,7 @@ func (c *Client) Run(ctx context.Context) error {
 	c.wg.Go(c.load)
 	<-c.ctx.Done()
 
+	c.wg.Go(func() { c.hooks.Close(hookGrace) })
 	c.leave()
 	err := c.closeListeners()
 	c.peers.close()
@@ -208,6 +221,10 @@ func (c *Client) group(trackers [2]string) *announce.Group {
 	c.wg.Go(g.Run)
 	return g
 }
+
+// SetOnComplete chooses another program for the downloads that complete from
+// now on; empty for none.
+func (c *Client) SetOnComplete(program string) { c.hooks.Set(program) }
 
 // rank is a tracker's place among this client's own, or behind them.
 func (c *Client) rank(tracker string) int {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strconv"
 	"sync"
 
 	"github.com/mtor-dev/mtor/roles/client/announce"
@@ -27,6 +28,7 @@ type item struct {
 	note  string // what keeps it from running
 	// missing: its file or .mtorrent is gone or changed.
 	missing bool
+	settled bool // what follows from being whole has been done
 
 	run   *torrent.Torrent // nil unless its file is open
 	group *announce.Group
@@ -97,13 +99,14 @@ func (it *item) lose(err error) {
 func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
 	id := it.entry.ID
 	it.name, it.size, it.note, it.missing, it.file = t.Name, t.Size, "", false, file
+	it.settled = file.Whole()
 	it.group = c.group(t.Trackers)
 	it.run = torrent.New(torrent.Options{
 		Torrent: t, File: file, Buffers: c.buffers,
 		Whole: func() {
 			it.group.Put(id, t, true, false)
 			it.save()
-			c.notify()
+			it.settle()
 		},
 		Stopped: c.notify,
 		Lonely:  func() { it.group.Ask(id) },
@@ -161,6 +164,22 @@ func (it *item) save() {
 	if err != nil {
 		it.c.log.Error("progress not saved; the file is checked at the next start", "name", it.name, "error", err)
 	}
+}
+
+// settle does what follows from a download's completion.
+func (it *item) settle() {
+	c := it.c
+	c.mu.Lock()
+	c.hooks.Run(
+		"MTOR_NAME="+it.name,
+		"MTOR_PATH="+it.entry.Path,
+		"MTOR_SIZE_BYTES="+strconv.FormatInt(it.size, 10),
+		"MTOR_TORRENT_ID="+it.entry.ID.String(),
+		"MTOR_TORRENT_FILE="+it.entry.Mtorrent,
+	)
+	it.settled = true
+	c.mu.Unlock()
+	c.notify()
 }
 
 // status is the running torrent's, or that of the library.

@@ -27,9 +27,9 @@ type API interface {
 	// deletes its .mtorrent, never the file. mtorrent is a path, or the last
 	// component of one when that is unambiguous.
 	Remove(ctx context.Context, mtorrent string) error
-	// Wait returns when no download is running, with those that were running
-	// at the call or have failed since the client started; timeout 0 means no
-	// limit. When some are still running at the timeout, it returns the list
+	// Wait returns when no download is running, nor a program that the end of
+	// one has started, with those that were running at the call or have failed
+	// since the client started; timeout 0 means no limit. When some are still running at the timeout, it returns the list
 	// with [ErrUnfinished].
 	Wait(ctx context.Context, timeout time.Duration) ([]Download, error)
 	// Quit takes the client out of all seeder lists and ends it; it returns
