@@ -22,12 +22,12 @@ import (
 const actEnv = "HOOK_TEST_ACT"
 
 func TestMain(m *testing.M) {
-	switch act := os.Getenv(actEnv); {
-	case act == "":
-	case act == "fail":
+	switch act := os.Getenv(actEnv); act {
+	case "":
+	case "fail":
 		fmt.Println("what went wrong:", strings.Repeat("x", 2*maxOutput))
 		os.Exit(3)
-	case act == "hold", act == "parent": // until killed
+	case "hold", "parent": // until killed
 		if act == "parent" {
 			child := exec.Command(os.Args[0])
 			child.Env = append(os.Environ(), actEnv+"=hold")
