@@ -87,7 +87,37 @@ func (c Client) Validate() error {
 	if err := checkNoNUL("state", c.State); err != nil {
 		return err
 	}
-	return checkNoNUL("hooks.complete", c.Hooks.Complete)
+	if err := checkNoNUL("hooks.complete", c.Hooks.Complete); err != nil {
+		return err
+	}
+	return c.checkWatch()
+}
+
+func (c Client) checkWatch() error {
+	if len(c.Watch) > MaxWatch {
+		return errorf("watch", "%d folders: want at most %d", len(c.Watch), MaxWatch)
+	}
+	if len(c.Watch) > 0 && c.WatchTo == "" {
+		return errorf("watch_to", "is missing: give the folder that watched files are fetched into")
+	}
+	seen := map[string]bool{}
+	for i, path := range c.Watch {
+		key := fmt.Sprintf("watch[%d]", i)
+		if path == "" {
+			return errorf(key, "is empty: give a folder's path")
+		}
+		if err := checkNoNUL(key, path); err != nil {
+			return err
+		}
+		if seen[filepath.Clean(path)] {
+			return errorf(key, "%q is given twice", path)
+		}
+		seen[filepath.Clean(path)] = true
+	}
+	if c.WatchEvery < MinWatchEvery || c.WatchEvery > MaxWatchEvery {
+		return errorf("watch_every", "%v is out of bounds: want %v to %v", c.WatchEvery, MinWatchEvery, MaxWatchEvery)
+	}
+	return checkNoNUL("watch_to", c.WatchTo)
 }
 
 func checkCommon(log Log, transport string) error {

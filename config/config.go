@@ -103,6 +103,15 @@ type Tracker struct {
 	Admin string `mapstructure:"admin"`
 }
 
+// Bounds of the folders that a client watches: each look costs a stat for each
+// file.
+const (
+	MaxWatch          = 64
+	MinWatchEvery     = time.Second
+	MaxWatchEvery     = time.Hour
+	DefaultWatchEvery = 5 * time.Second
+)
+
 // Client is what can be set for a client.
 type Client struct {
 	// Addr is ip:port to listen on, TCP and UDP, and the IP to dial from;
@@ -128,6 +137,14 @@ type Client struct {
 	State string `mapstructure:"state"`
 	// Menu says whether commands are read from standard input.
 	Menu bool `mapstructure:"menu"`
+	// Watch are folders whose .mtorrent files are fetched and seeded, up to
+	// MaxWatch.
+	Watch []string `mapstructure:"watch"`
+	// WatchTo is the folder that they are fetched into.
+	WatchTo string `mapstructure:"watch_to"`
+	// WatchEvery is the time between two looks at the folders, MinWatchEvery to
+	// MaxWatchEvery.
+	WatchEvery time.Duration `mapstructure:"watch_every"`
 	// Hooks are programs to run when something has happened.
 	Hooks Hooks `mapstructure:"hooks"`
 }
@@ -151,7 +168,7 @@ func TrackerDefaults() Tracker {
 func ClientDefaults() Client {
 	return Client{
 		LogLevel: "info", LogFormat: LogText, LogMaxMiB: DefaultLogMiB, LogKeep: DefaultLogKeep,
-		Transport: TransportAuto, Menu: true,
+		Transport: TransportAuto, Menu: true, WatchEvery: DefaultWatchEvery,
 	}
 }
 

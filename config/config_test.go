@@ -151,6 +151,11 @@ func TestClientChecksNameTheKeyAndTheMend(t *testing.T) {
 		"self":          {func(c *Client) { c.Trackers[0] = c.Addr }, "trackers[0]", "itself"},
 		"scheme":        {func(c *Client) { c.Trackers[0] = "http://127.0.0.1:7000" }, "trackers[0]", "scheme"},
 		"port 0":        {func(c *Client) { c.Addr = "127.0.0.1:0" }, "state", "port 0"},
+		"watch, where":  {func(c *Client) { c.Watch = []string{"a"} }, "watch_to", "missing"},
+		"watch twice":   {func(c *Client) { c.Watch, c.WatchTo = []string{"a", "./a"}, "b" }, "watch[1]", "given twice"},
+		"watch empty":   {func(c *Client) { c.Watch, c.WatchTo = []string{""}, "b" }, "watch[0]", "empty"},
+		"watch many":    {func(c *Client) { c.Watch = make([]string, MaxWatch+1) }, "watch", "at most"},
+		"watch often":   {func(c *Client) { c.WatchEvery = time.Millisecond }, "watch_every", "1s"},
 		"NUL in state":  {func(c *Client) { c.State = "\x00" }, "state", "NUL"},
 	} {
 		t.Run(name, func(t *testing.T) { wantError(t, client(c.change).Validate(), c.key, c.why) })
@@ -199,6 +204,8 @@ func TestFilesThatCannotBeWrittenAreToldApart(t *testing.T) {
 		wantError(t, client(func(c *Client) { c.LogFile = path }).CheckFiles(), "log_file", why)
 	}
 	wantError(t, client(func(c *Client) { c.LogFile, c.State = LogStderr, file }).CheckFiles(), "state", "not a folder")
+	wantError(t, client(func(c *Client) { c.LogFile, c.Watch = LogStderr, []string{file} }).CheckFiles(), "watch[0]", "not a folder")
+	wantError(t, client(func(c *Client) { c.LogFile, c.WatchTo = LogStderr, filepath.Join(dir, "no") }).CheckFiles(), "watch_to", "make it first")
 	if err := client(func(c *Client) { c.LogFile, c.State = LogStderr, filepath.Join(dir, "a", "b") }).CheckFiles(); err != nil {
 		t.Errorf("a state folder that is still to be made: %v", err)
 	}

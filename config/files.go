@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -25,6 +26,16 @@ func (c Client) CheckFiles() error {
 	if err := checkProgram("hooks.complete", c.Hooks.Complete); err != nil {
 		return err
 	}
+	for i, path := range c.Watch {
+		if err := checkFolder(fmt.Sprintf("watch[%d]", i), path); err != nil {
+			return err
+		}
+	}
+	if c.WatchTo != "" {
+		if err := checkFolder("watch_to", c.WatchTo); err != nil {
+			return err
+		}
+	}
 	if c.State == "" {
 		return nil
 	}
@@ -39,6 +50,20 @@ func checkLogFile(path string) error {
 		return nil
 	}
 	return checkFile("log_file", path)
+}
+
+// checkFolder checks that a folder is there.
+func checkFolder(key, path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errorf(key, "the folder %q does not exist: make it first", path)
+	case err != nil:
+		return errorf(key, "%v", err)
+	case !info.IsDir():
+		return errorf(key, "%q is not a folder", path)
+	}
+	return nil
 }
 
 // checkProgram checks that there is a program, if one is named.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -13,6 +15,7 @@ import (
 	"github.com/mtor-dev/mtor/roles/client"
 	"github.com/mtor-dev/mtor/roles/client/library"
 	"github.com/mtor-dev/mtor/roles/client/menu"
+	"github.com/mtor-dev/mtor/roles/client/watch"
 )
 
 var clientArgs = []string{"<client_ip:upload_port>", "<tracker_1_ip:port>", "<tracker_2_ip:port>", "<log_file>"}
@@ -77,6 +80,9 @@ while commands were read.`,
 	}
 	addCommonFlags(cmd.Flags())
 	cmd.Flags().String("state", "", "folder of the library (default $XDG_STATE_HOME/mtor/<ip>_<port>)")
+	cmd.Flags().StringArray("watch", nil, "folder whose .mtorrent files are fetched and seeded; may be repeated")
+	cmd.Flags().String("watch-to", "", "folder that the files of --watch are fetched into")
+	cmd.Flags().Duration("watch-every", config.DefaultWatchEvery, "time between two looks at the folders of --watch")
 	cmd.Flags().String("on-complete", "", "program to run when a download completes; its environment says which (docs/configuration.md)")
 	cmd.Flags().Bool("no-menu", false, "read no commands: serve until a signal")
 	return cmd
@@ -100,6 +106,10 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 		return err
 	}
 	defer log.close()
+	folders, err := absolute(append([]string{c.WatchTo}, c.Watch...))
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
 	listen, dial, err := transports(c.Addr, c.Transport, log.Logger)
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
@@ -117,21 +127,51 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	})
 	_, _ = fmt.Fprintf(os.Stderr, "client ready on %s\n", role.Addr())
 	log.Info("client ready", "addr", role.Addr(), "state", state)
-	err = serve(ctx, role, c.Menu)
+	run := role.Run
+	if len(c.Watch) > 0 {
+		run = watching(role, watch.Options{
+			API: role, To: folders[0], Folders: folders[1:], Every: c.WatchEvery, Log: log.Logger,
+		})
+	}
+	err = serve(ctx, role, run, c.Menu)
 	log.Info("client ended")
 	return err
 }
 
+// absolute makes paths absolute: the working directory may change.
+func absolute(paths []string) ([]string, error) {
+	for i, path := range paths {
+		var err error
+		if paths[i], err = filepath.Abs(path); err != nil {
+			return nil, err
+		}
+	}
+	return paths, nil
+}
+
+// watching is a client's Run with watched folders beside it.
+func watching(role *client.Client, o watch.Options) func(context.Context) error {
+	return func(ctx context.Context) error {
+		looking, stop := context.WithCancel(ctx)
+		var looks sync.WaitGroup
+		looks.Go(func() { watch.Run(looking, o) })
+		err := role.Run(ctx)
+		stop()
+		looks.Wait()
+		return err
+	}
+}
+
 // serve runs the client, and the menu on it if there is one, until either ends
 // the other.
-func serve(ctx context.Context, role *client.Client, withMenu bool) error {
+func serve(ctx context.Context, role *client.Client, run func(context.Context) error, withMenu bool) error {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	attended, leaveMenu := context.WithCancelCause(ctx)
 	defer leaveMenu(nil)
 	ended := make(chan error, 1)
 	go func() {
-		err := role.Run(running)
+		err := run(running)
 		if err == nil {
 			leaveMenu(errClientEnded)
 		} else {

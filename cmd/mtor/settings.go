@@ -48,6 +48,9 @@ func (s settings) flags(flags *pflag.FlagSet) {
 			key = other
 		}
 		value := any(f.Value.String())
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			value = list.GetSlice()
+		}
 		if rest, negated := strings.CutPrefix(key, "no_"); negated {
 			key, value = rest, f.Value.String() != "true"
 		}
