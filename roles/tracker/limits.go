@@ -9,7 +9,8 @@ import (
 )
 
 // What strangers may take of a tracker. Further bounds stand where they act:
-// maxPipelined, messageTimeout, helloTimeout, hashRate, registry.MaxTorrents.
+// maxPipelined, messageTimeout, helloTimeout, hashRate, registry.MaxTorrents,
+// registry.MaxHostRows.
 const (
 	// maxSessions bounds the sessions of one tracker: each costs some ten KiB
 	// and a few goroutines.

@@ -3,6 +3,7 @@ package tracker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -175,7 +176,7 @@ func (q *requests) complete(s *slot) {
 	case s.result.Outcome == registry.NeedList:
 		s.refuse(wire.Error_ERROR_NEED_LIST, "the tracker lists other torrents of this client: announce each")
 	case s.result.Outcome == registry.TooMany:
-		s.refuse(wire.Error_ERROR_TOO_MANY, "too many torrents of one client")
+		s.refuse(wire.Error_ERROR_TOO_MANY, fmt.Sprintf("too many torrents: at most %d of one client, and %d of all clients of one host", registry.MaxTorrents, registry.MaxHostRows))
 	case s.then != nil:
 		s.then(s)
 		q.tellTrackers(&s.reply)

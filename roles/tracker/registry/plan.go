@@ -10,6 +10,13 @@ import (
 // nobody can fill the tracker from one socket: more than any library holds.
 const MaxTorrents = 200_000
 
+// MaxHostRows bounds the rows of one IPv4 address or IPv6 network of 64 bits,
+// listed or gone, since a host has as many addresses as ports: ten libraries of
+// the largest size, or a site of 4,000 clients with 500 torrents each behind one
+// address, in some 200 MB of memory. What another tracker took counts, but is
+// never refused, or the lists would differ.
+const MaxHostRows = 10 * MaxTorrents
+
 // Outcome is how a request ended.
 type Outcome uint8
 
@@ -17,7 +24,7 @@ const (
 	Done       Outcome = iota // done, and durable
 	NeedHashes                // the torrent is unknown: announce with its hash string
 	NeedList                  // the renewal does not match: announce every torrent
-	TooMany                   // the client has MaxTorrents rows
+	TooMany                   // the client has MaxTorrents rows, or its host MaxHostRows
 )
 
 // Result answers a request.
@@ -137,8 +144,11 @@ func (b *batch) remove(a Addr, id torrentfmt.ID, echo Stamp) Result {
 }
 
 func (b *batch) full(a Addr) bool {
-	c := b.c.client(a)
-	return c != nil && len(c.torrents) >= MaxTorrents
+	if c := b.c.client(a); c != nil && len(c.torrents) >= MaxTorrents {
+		return true
+	}
+	h, known := b.c.hostNum[hostOf(a)]
+	return known && b.c.hostRows[h] >= MaxHostRows
 }
 
 func (b *batch) leave(a Addr, echo Stamp) Result {

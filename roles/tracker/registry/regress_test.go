@@ -206,3 +206,52 @@ func TestClientCannotFillTheTracker(t *testing.T) {
 		t.Errorf("a known row: %+v", res)
 	}
 }
+
+// A host may take a new address for each torrent.
+func TestHostWithManyPortsCannotFillTheTracker(t *testing.T) {
+	announce := func(n *node, a Addr, id torrentfmt.ID) Outcome {
+		return n.do(func(b *batch) Result { return b.announce(a, id, true, 0, &Info{}) }).Outcome
+	}
+	remove := func(n *node, a Addr, id torrentfmt.ID) Outcome {
+		return n.do(func(b *batch) Result { return b.remove(a, id, 0) }).Outcome
+	}
+	v4 := func(host, port byte) Addr { return Addr{10: 0xff, 11: 0xff, 12: 10, 15: host, 17: port} }
+	v6 := func(host, port byte) Addr { return Addr{0: 0x20, 7: 1, 15: host, 17: port} }
+	for name, c := range map[string]struct{ first, second, elsewhere Addr }{
+		"IPv4": {v4(1, 1), v4(1, 2), v4(2, 1)},
+		"IPv6": {v6(1, 1), v6(2, 2), Addr{0: 0x20, 7: 2, 17: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, other := newNode(0), newNode(1)
+			announce(a, c.first, one)
+			announce(a, c.second, one)
+			held := &a.hostRows[a.client(c.first).host]
+			if *held != 2 {
+				t.Fatalf("%d rows of the host, want 2", *held)
+			}
+			*held += MaxHostRows - 2
+			if got := announce(a, c.second, two); got != TooMany {
+				t.Errorf("one row more: outcome %d", got)
+			}
+			if got := remove(a, c.second, two); got != TooMany {
+				t.Errorf("one gone row more: outcome %d", got)
+			}
+			if got := announce(a, c.first, one); got != Done {
+				t.Errorf("a known row: outcome %d", got)
+			}
+			if got := announce(a, c.elsewhere, two); got != Done {
+				t.Errorf("another host: outcome %d", got)
+			}
+			announce(other, c.second, two)
+			a.pull(t, other, false)
+			if _, ok := a.get(key{kind: KindRow, torrent: two, addr: c.second}); !ok || *held != MaxHostRows+1 {
+				t.Errorf("what another tracker took is refused, %d rows", *held)
+			}
+			a.do(func(b *batch) Result { return b.leave(c.first, 0) })
+			a.do(func(b *batch) Result { return b.leave(c.second, 0) })
+			if *held != MaxHostRows-2 {
+				t.Errorf("%d rows after all left, want %d", *held, MaxHostRows-2)
+			}
+		})
+	}
+}

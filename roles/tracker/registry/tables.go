@@ -2,6 +2,7 @@ package registry
 
 import (
 	"crypto/sha1"
+	"net/netip"
 	"sync/atomic"
 
 	"github.com/mtor-dev/mtor/torrentfmt"
@@ -21,6 +22,8 @@ type tables struct {
 	torrentNum map[torrentfmt.ID]uint32
 	clients    []client
 	clientNum  map[Addr]uint32
+	hostRows   []int32 // rows of all clients of each, listed or gone
+	hostNum    map[host]uint32
 
 	rows    int // listed or gone
 	present int // listed
@@ -34,6 +37,7 @@ func newTables() *tables {
 		nodeNum:    map[NodeID]uint32{},
 		torrentNum: map[torrentfmt.ID]uint32{},
 		clientNum:  map[Addr]uint32{},
+		hostNum:    map[host]uint32{},
 	}
 }
 
@@ -145,7 +149,8 @@ type client struct {
 	addr     Addr
 	digest   [sha1.Size]byte // of its listed rows, as Renew defines it
 	present  int32           // listed rows
-	torrents []uint32        // of all its rows, listed or gone
+	host     uint32
+	torrents []uint32 // of all its rows, listed or gone
 	home     mark
 	floor    *mark // nil: none
 	// given is the newest stamp that this tracker has answered this client
@@ -205,9 +210,32 @@ func (t *tables) clientOf(a Addr) (uint32, *client) {
 	if !ok {
 		n = uint32(len(t.clients))
 		t.clientNum[a] = n
-		t.clients = append(t.clients, client{addr: a})
+		t.clients = append(t.clients, client{addr: a, host: t.hostNumOf(a)})
 	}
 	return n, &t.clients[n]
+}
+
+// host is where clients come from: an IPv4 address, or an IPv6 network of 64
+// bits, all of which one host may use.
+type host [16]byte
+
+func hostOf(a Addr) host {
+	h := host(a[:16])
+	if !netip.AddrFrom16(h).Is4In6() {
+		clear(h[8:])
+	}
+	return h
+}
+
+func (t *tables) hostNumOf(a Addr) uint32 {
+	h := hostOf(a)
+	n, ok := t.hostNum[h]
+	if !ok {
+		n = uint32(len(t.hostRows))
+		t.hostNum[h] = n
+		t.hostRows = append(t.hostRows, 0)
+	}
+	return n
 }
 
 // torrent and client look up without adding; nil if unknown.
@@ -316,6 +344,7 @@ func (t *tables) setRow(e *Entry, origin uint32, old func(dotRef)) {
 	} else {
 		c.torrents = append(c.torrents, tn)
 		t.rows++
+		t.hostRows[c.host]++
 	}
 	r := row{stamp: e.Stamp, packed: e.Dot.Seq<<2 | uint64(e.flags()), client: cn, origin: origin}
 	tor.put(i, r)
@@ -359,4 +388,5 @@ func (t *tables) dropRow(c *client, tor *torrent, i int) {
 	}
 	tor.drop(i)
 	t.rows--
+	t.hostRows[c.host]--
 }
