@@ -429,33 +429,6 @@ func FuzzDecodeEntry(f *testing.F) {
 	})
 }
 
-func FuzzParseMeta(f *testing.F) {
-	dir := f.TempDir()
-	l, err := Open(dir)
-	if err != nil {
-		f.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		f.Fatal(err)
-	}
-	data, err := os.ReadFile(filepath.Join(dir, FileName))
-	if err != nil {
-		f.Fatal(err)
-	}
-	for i := range 2 {
-		page := data[i*os.Getpagesize():][:metaLen]
-		if m, ok := parseMeta(page); !ok || int(m.pageSize) != os.Getpagesize() || m.pages*uint64(m.pageSize) > uint64(len(data)) {
-			f.Fatalf("meta page %d of bbolt's own reads as %+v, %v", i, m, ok)
-		}
-		f.Add(page)
-	}
-	f.Fuzz(func(t *testing.T, page []byte) {
-		if m, ok := parseMeta(page); ok && (m.pageSize < 512 || m.pageSize > maxPageSize) {
-			t.Fatalf("page size %d", m.pageSize)
-		}
-	})
-}
-
 func TestLearnedTrackersOutliveTheProcess(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir)

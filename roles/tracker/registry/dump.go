@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mtor-dev/mtor/roles/boltfile"
 	"github.com/mtor-dev/mtor/torrentfmt"
 )
 
@@ -73,9 +74,9 @@ func (c *core) listing(tor *torrent) Listing {
 }
 
 func loadReadOnly(path string) (*core, NodeID, error) {
-	empty, err := checkFile(path)
+	empty, err := boltfile.Check(path)
 	if err != nil {
-		return nil, NodeID{}, err
+		return nil, NodeID{}, refused(err)
 	}
 	if empty {
 		return nil, NodeID{}, fs.ErrNotExist
@@ -85,8 +86,8 @@ func loadReadOnly(path string) (*core, NodeID, error) {
 		return nil, NodeID{}, err
 	}
 	defer func() { _ = s.db.Close() }() // only read
-	if err := checkPages(path); err != nil {
-		return nil, NodeID{}, err
+	if err := boltfile.CheckPages(path); err != nil {
+		return nil, NodeID{}, refused(err)
 	}
 	if err := guarded(s.check); errors.Is(err, errEmpty) {
 		return nil, NodeID{}, fs.ErrNotExist

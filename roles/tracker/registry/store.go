@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/mtor-dev/mtor/roles/boltfile"
 	"github.com/mtor-dev/mtor/torrentfmt"
 )
 
@@ -65,9 +65,9 @@ type store struct {
 }
 
 func openStore(path string) (*store, error) {
-	created, err := checkFile(path)
+	created, err := boltfile.Check(path)
 	if err != nil {
-		return nil, fmt.Errorf("seederlist file %s: %w", path, err)
+		return nil, fmt.Errorf("seederlist file %s: %w", path, refused(err))
 	}
 	if !created {
 		if err := walk(path); err != nil {
@@ -113,20 +113,7 @@ func walk(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(checkPages(path), db.Close())
-}
-
-// guarded turns the panics and page faults that bbolt meets on damaged pages
-// into errors.
-func guarded(f func() error) (err error) {
-	old := debug.SetPanicOnFault(true)
-	defer debug.SetPanicOnFault(old)
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, p)
-		}
-	}()
-	return f()
+	return errors.Join(refused(boltfile.CheckPages(path)), db.Close())
 }
 
 // syncDir makes a file's creation durable where the system can.

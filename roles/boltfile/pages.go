@@ -1,4 +1,4 @@
-package registry
+package boltfile
 
 import (
 	"bytes"
@@ -19,15 +19,13 @@ const (
 	bucketFlag  = 0x01
 	elementSize = 16
 	bucketSize  = 16 // a bucket's value: root page (8), sequence (8), or an inline page behind
-	boltRootAt  = 16
 	// maxDepth is more than a tree of any file that fits a disk has.
 	maxDepth = 32
 )
 
 // pages walks a bbolt file's trees without bbolt, which meets damage in a
 // goroutine of its own when it looks for the free pages: there a panic cannot
-// be caught. It asks for all that bbolt asks for, and for elements within their
-// pages.
+// be caught.
 type pages struct {
 	f    io.ReaderAt
 	size int64  // of a page
@@ -35,24 +33,21 @@ type pages struct {
 	seen map[uint64]bool
 }
 
-// checkPages verifies the structure of the file at path, which is locked and
-// has passed checkFile.
-func checkPages(path string) error {
+// CheckPages verifies the structure of the file at path, which is locked and has
+// passed [Check]: all that bbolt asks of it, and that elements lie within their
+// pages. It reads every page that is in use. The error is as that of Check.
+func CheckPages(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }() // only read
-	m, err := newestMeta(f)
+	m, err := newest(f)
 	if err != nil {
 		return err
 	}
-	ne := binary.NativeEndian
-	p := &pages{
-		f: f, size: int64(ne.Uint32(m[boltPageSizeAt:])), n: ne.Uint64(m[boltPagesAt:]),
-		seen: make(map[uint64]bool),
-	}
-	_, err = p.tree(ne.Uint64(m[boltRootAt:]), nil, nil, 0)
+	p := &pages{f: f, size: m.pageSize, n: m.pages, seen: make(map[uint64]bool)}
+	_, err = p.tree(m.root, nil, nil, 0)
 	return err
 }
 
@@ -60,7 +55,7 @@ func checkPages(path string) error {
 // high if that is not nil. It returns the last key.
 func (p *pages) tree(id uint64, low, high []byte, depth int) ([]byte, error) {
 	if depth > maxDepth {
-		return nil, fmt.Errorf("%w: page %d lies too deep", ErrDamaged, id)
+		return nil, damaged("page %d lies too deep", id)
 	}
 	page, err := p.read(id)
 	if err != nil {
@@ -68,22 +63,22 @@ func (p *pages) tree(id uint64, low, high []byte, depth int) ([]byte, error) {
 	}
 	ne := binary.NativeEndian
 	count := int(ne.Uint16(page[10:]))
-	if boltHeader+count*elementSize > len(page) {
-		return nil, fmt.Errorf("%w: page %d holds %d elements", ErrDamaged, id, count)
+	if headerSize+count*elementSize > len(page) {
+		return nil, damaged("page %d holds %d elements", id, count)
 	}
 	switch ne.Uint16(page[8:]) {
 	case leafPage:
 		return p.leaf(id, page, count, low, high, depth)
 	case branchPage:
 	default:
-		return nil, fmt.Errorf("%w: page %d is of type %#x", ErrDamaged, id, ne.Uint16(page[8:]))
+		return nil, damaged("page %d is of type %#x", id, ne.Uint16(page[8:]))
 	}
 	if count == 0 {
-		return nil, fmt.Errorf("%w: page %d is an empty branch", ErrDamaged, id)
+		return nil, damaged("page %d is an empty branch", id)
 	}
 	keys, below := make([][]byte, count), make([]uint64, count)
 	for i := range count {
-		at := boltHeader + i*elementSize
+		at := headerSize + i*elementSize
 		e := page[at:]
 		if keys[i], err = part(page, id, at, ne.Uint32(e), ne.Uint32(e[4:])); err != nil {
 			return nil, err
@@ -110,7 +105,7 @@ func (p *pages) leaf(id uint64, page []byte, count int, low, high []byte, depth 
 	ne := binary.NativeEndian
 	last := low
 	for i := range count {
-		at := boltHeader + i*elementSize
+		at := headerSize + i*elementSize
 		e := page[at:]
 		pos, klen, vlen := ne.Uint32(e[4:]), ne.Uint32(e[8:]), ne.Uint32(e[12:])
 		key, err := part(page, id, at, pos, klen)
@@ -137,7 +132,7 @@ func (p *pages) leaf(id uint64, page []byte, count int, low, high []byte, depth 
 // bucket checks the tree of a bucket, or the page within its value.
 func (p *pages) bucket(id uint64, value []byte, depth int) error {
 	if len(value) < bucketSize {
-		return fmt.Errorf("%w: page %d holds a bucket of %d bytes", ErrDamaged, id, len(value))
+		return damaged("page %d holds a bucket of %d bytes", id, len(value))
 	}
 	ne := binary.NativeEndian
 	if root := ne.Uint64(value); root != 0 {
@@ -145,12 +140,12 @@ func (p *pages) bucket(id uint64, value []byte, depth int) error {
 		return err
 	}
 	inline := value[bucketSize:]
-	if len(inline) < boltHeader {
-		return fmt.Errorf("%w: page %d holds a bucket without a page", ErrDamaged, id)
+	if len(inline) < headerSize {
+		return damaged("page %d holds a bucket without a page", id)
 	}
 	count := int(ne.Uint16(inline[10:]))
-	if ne.Uint16(inline[8:]) != leafPage || boltHeader+count*elementSize > len(inline) || depth > maxDepth {
-		return fmt.Errorf("%w: page %d holds a bucket with a broken page", ErrDamaged, id)
+	if ne.Uint16(inline[8:]) != leafPage || headerSize+count*elementSize > len(inline) || depth > maxDepth {
+		return damaged("page %d holds a bucket with a broken page", id)
 	}
 	_, err := p.leaf(id, inline, count, nil, nil, depth+1)
 	return err
@@ -159,20 +154,20 @@ func (p *pages) bucket(id uint64, value []byte, depth int) error {
 // read returns a page with all that it spans. No page may be met twice.
 func (p *pages) read(id uint64) ([]byte, error) {
 	if id < 2 || id >= p.n {
-		return nil, fmt.Errorf("%w: page %d of %d", ErrDamaged, id, p.n)
+		return nil, damaged("page %d of %d", id, p.n)
 	}
-	head := make([]byte, boltHeader)
+	head := make([]byte, headerSize)
 	if _, err := p.f.ReadAt(head, int64(id)*p.size); err != nil {
 		return nil, fmt.Errorf("page %d: %w", id, err)
 	}
 	ne := binary.NativeEndian
 	spans := uint64(ne.Uint32(head[12:])) + 1
 	if ne.Uint64(head) != id || id+spans > p.n {
-		return nil, fmt.Errorf("%w: page %d calls itself %d and spans %d", ErrDamaged, id, ne.Uint64(head), spans)
+		return nil, damaged("page %d calls itself %d and spans %d", id, ne.Uint64(head), spans)
 	}
 	for i := id; i < id+spans; i++ {
 		if p.seen[i] {
-			return nil, fmt.Errorf("%w: page %d is used twice", ErrDamaged, i)
+			return nil, damaged("page %d is used twice", i)
 		}
 		p.seen[i] = true
 	}
@@ -187,7 +182,7 @@ func (p *pages) read(id uint64) ([]byte, error) {
 func part(page []byte, id uint64, at int, pos, n uint32) ([]byte, error) {
 	from := uint64(at) + uint64(pos)
 	if from+uint64(n) > uint64(len(page)) {
-		return nil, fmt.Errorf("%w: page %d has an element outside it", ErrDamaged, id)
+		return nil, damaged("page %d has an element outside it", id)
 	}
 	return page[from : from+uint64(n)], nil
 }
@@ -197,7 +192,7 @@ func part(page []byte, id uint64, at int, pos, n uint32) ([]byte, error) {
 func inOrder(id uint64, i int, key, before, high []byte) error {
 	c := bytes.Compare(before, key)
 	if before != nil && (c > 0 || c == 0 && i > 0) || high != nil && bytes.Compare(key, high) >= 0 {
-		return fmt.Errorf("%w: page %d has its keys out of order", ErrDamaged, id)
+		return damaged("page %d has its keys out of order", id)
 	}
 	return nil
 }

@@ -45,16 +45,6 @@ func aFile(tb testing.TB) []byte {
 	return data
 }
 
-func TestASoundFilePassesThePageCheck(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "sound.db")
-	if err := os.WriteFile(path, aFile(t), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := checkPages(path); err != nil {
-		t.Error(err)
-	}
-}
-
 // Under the race detector this also shows that bbolt never meets a page that
 // it would complain of in a goroutine of its own.
 func TestFlippedBitsAreFoundBeforeBboltMeetsThem(t *testing.T) {
@@ -85,21 +75,4 @@ func TestFlippedBitsAreFoundBeforeBboltMeetsThem(t *testing.T) {
 	if refused == 0 {
 		t.Error("no damage was found")
 	}
-}
-
-// FuzzPages gives the page check damaged files: it ends, and never panics.
-func FuzzPages(f *testing.F) {
-	sound := aFile(f)
-	f.Add(uint32(8192), []byte{1, 0, 255})
-	f.Add(uint32(4096*3+10), []byte{0xff, 0xff})
-	f.Add(uint32(4096*4+16), []byte{0, 0, 0, 0x80})
-	f.Fuzz(func(t *testing.T, at uint32, patch []byte) {
-		data := append([]byte(nil), sound...)
-		copy(data[int(at)%len(data):], patch)
-		path := filepath.Join(t.TempDir(), "f.db")
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_ = checkPages(path)
-	})
 }
