@@ -50,35 +50,35 @@ func (s *swarm) watch(tr *tracker, id torrentfmt.ID, line string) (stop func()) 
 func TestKilledClientLeavesBothListsAfterTheLease(t *testing.T) {
 	t.Parallel()
 	s := newPair(t, "--lease", shortLease)
-	s.startBoth()
+	s.startAll()
 	s.write("data", 1000, 1)
 	s.write("other", 1000, 2)
 	killed, stays := s.client(10, "killed"), s.client(11, "stays")
 	killed.do("share data x.mtorrent")
 	stays.do("share other y.mtorrent")
 	x, y := s.id("x.mtorrent"), s.id("y.mtorrent")
-	s.bothList(x, whole(killed)...)
+	s.allList(x, whole(killed)...)
 	killed.Kill()
-	s.bothList(x)
-	s.bothList(y, whole(stays)...)
+	s.allList(x)
+	s.allList(y, whole(stays)...)
 	killed.start() // and is back at once when it is
-	s.bothList(x, whole(killed)...)
+	s.allList(x, whole(killed)...)
 }
 
 func TestClientOfAKilledTrackerStaysListedAtTheOther(t *testing.T) {
 	t.Parallel()
 	s := newPair(t, "--lease", longLease)
-	s.startBoth()
+	s.startAll()
 	s.write("data", 1000, 1)
 	c := s.client(10, "moves")
 	c.do("share data x.mtorrent")
 	id := s.id("x.mtorrent")
-	s.bothList(id, whole(c)...)
+	s.allList(id, whole(c)...)
 	stop := s.watch(s.trackers[1], id, whole(c)[0])
 	s.trackers[0].Kill()
 	s.pass(8 * time.Second) // more than a lease
 	s.trackers[0].start()
-	s.bothList(id, whole(c)...)
+	s.allList(id, whole(c)...)
 	stop()
 }
 
@@ -98,7 +98,7 @@ func TestClientThatMovedInACutStaysListedThoughItsOldTrackerExpiresIt(t *testing
 	a, b := s.trackers[0], s.trackers[1]
 	toB, toA := s.relay(s.ip(2), b.addr, s.ip(1)), s.relay(s.ip(1), a.addr, s.ip(2))
 	a.args[2], b.args[2] = "tcp://"+toB.addr, "tcp://"+toA.addr
-	s.startBoth()
+	s.startAll()
 	s.write("data", 1000, 1)
 	way := s.relay(s.ip(10), a.addr, s.ip(10)) // the client's, to its first tracker
 	c := &client{s: s, name: "moves", args: s.clientArgs(10, "moves")}
@@ -106,7 +106,7 @@ func TestClientThatMovedInACutStaysListedThoughItsOldTrackerExpiresIt(t *testing
 	c.start()
 	c.do("share data x.mtorrent")
 	id := s.id("x.mtorrent")
-	s.bothList(id, whole(c)...)
+	s.allList(id, whole(c)...)
 
 	stop := s.watch(b, id, whole(c)[0])
 	toB.set(severed)
@@ -115,6 +115,6 @@ func TestClientThatMovedInACutStaysListedThoughItsOldTrackerExpiresIt(t *testing
 	s.lists([]*tracker{a}, id, nil) // a has found it silent
 	toB.set(passing)
 	toA.set(passing)
-	s.bothList(id, whole(c)...)
+	s.allList(id, whole(c)...)
 	stop()
 }

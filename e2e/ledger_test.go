@@ -200,7 +200,7 @@ func (x *life) renew(ctx context.Context) error {
 	}
 }
 
-// retryPause keeps clients from spinning while both trackers are down.
+// retryPause keeps clients from spinning while all trackers are down.
 const retryPause = 10 * time.Millisecond
 
 // until does something until a tracker has acknowledged it.
@@ -283,7 +283,10 @@ func (s *swarm) settle(l *ledger) *town {
 	const addresses = 6
 	t := &town{s: s, ledger: l}
 	t.ctx, t.closing = context.WithCancel(s.ctx)
-	trackers := []string{s.trackers[0].addr, s.trackers[1].addr}
+	var trackers []string
+	for _, tr := range s.trackers {
+		trackers = append(trackers, tr.addr)
+	}
 	for i := range addresses {
 		ip := netip.MustParseAddr(s.ip(10 + i))
 		t.wg.Go(func() {
@@ -292,7 +295,7 @@ func (s *swarm) settle(l *ledger) *town {
 			for t.ctx.Err() == nil {
 				x := &life{
 					addr: netip.AddrPortFrom(ip, l.port()), dial: table, trackers: trackers,
-					at: rnd.IntN(2), listed: map[int]bool{}, ledger: l, rnd: rnd,
+					at: rnd.IntN(len(trackers)), listed: map[int]bool{}, ledger: l, rnd: rnd,
 				}
 				if err := x.live(s.ctx); err != nil {
 					s.Errorf("client %v: %v", x.addr, err)
@@ -325,7 +328,7 @@ func (t *town) close() {
 	t.wg.Wait()
 }
 
-// check waits until both trackers list exactly what the ledger says, and
+// check waits until all trackers list exactly what the ledger says, and
 // returns how long that took.
 func (l *ledger) check(s *swarm) time.Duration {
 	s.Helper()
@@ -337,11 +340,11 @@ func (l *ledger) check(s *swarm) time.Duration {
 	torrents := lives/livesPerStretch*torrentsPerStretch + torrentsPerStretch
 	all := 0
 	for n := range torrents {
-		s.bothList(idOf(n), slices.Sorted(maps.Keys(rows[n]))...)
+		s.allList(idOf(n), slices.Sorted(maps.Keys(rows[n]))...)
 		all += len(rows[n])
 	}
 	took := time.Since(began)
-	s.Logf("%d clients, %d acknowledged requests, %d rows of %d torrents at both trackers after %v", lives, acks, all, torrents, took.Round(time.Millisecond))
+	s.Logf("%d clients, %d acknowledged requests, %d rows of %d torrents at every tracker after %v", lives, acks, all, torrents, took.Round(time.Millisecond))
 	if all == 0 {
 		s.Error("the ledger is empty: nothing was proven")
 	}
@@ -358,7 +361,7 @@ func newPair(t *testing.T, flags ...string) *swarm {
 	return s
 }
 
-func (s *swarm) startBoth() {
+func (s *swarm) startAll() {
 	s.Helper()
 	for _, tr := range s.trackers {
 		tr.start()
@@ -369,7 +372,7 @@ func TestNothingAcknowledgedIsLostToKills(t *testing.T) {
 	t.Parallel()
 	heavy(t)
 	s := newPair(t, "--lease", "24h")
-	s.startBoth()
+	s.startAll()
 	l := newLedger()
 	town := s.settle(l)
 	kills := sized(20, 200)
@@ -406,7 +409,7 @@ func TestPartitionedTrackersServeAndAgreeAfterwards(t *testing.T) {
 			toB := s.relay(s.ip(2), b.addr, s.ip(1))
 			toA := s.relay(s.ip(1), a.addr, s.ip(2))
 			a.args[2], b.args[2] = "tcp://"+toB.addr, "tcp://"+toA.addr
-			s.startBoth()
+			s.startAll()
 			l := newLedger()
 			town := s.settle(l)
 			for range sized(2, 10) {
@@ -427,7 +430,7 @@ func TestWhatBothHaveAcknowledgedOutlivesALostDisk(t *testing.T) {
 	t.Parallel()
 	heavy(t)
 	s := newPair(t, "--lease", "24h", "--ack", "peer")
-	s.startBoth()
+	s.startAll()
 	l := newLedger()
 	for k := range sized(4, 20) {
 		town := s.settle(l)

@@ -35,7 +35,7 @@ func TestKilledDownloaderGoesOnWhereItWas(t *testing.T) {
 	d.do("wait")
 	s.same("data", "copy")
 	d.shows("[S] data")
-	s.bothList(s.id("x.mtorrent"), whole(sharer, d)...)
+	s.allList(s.id("x.mtorrent"), whole(sharer, d)...)
 }
 
 func TestRestartKeepsTheLibrary(t *testing.T) {
@@ -47,13 +47,13 @@ func TestRestartKeepsTheLibrary(t *testing.T) {
 	c.do("share data x.mtorrent")
 	c.do("share other y.mtorrent")
 	x, y := s.id("x.mtorrent"), s.id("y.mtorrent")
-	s.bothList(x, whole(c)...)
+	s.allList(x, whole(c)...)
 	c.quit()
-	s.bothList(x)
-	s.bothList(y)
+	s.allList(x)
+	s.allList(y)
 	c.start()
-	s.bothList(x, whole(c)...)
-	s.bothList(y, whole(c)...)
+	s.allList(x, whole(c)...)
+	s.allList(y, whole(c)...)
 	c.shows("[S] data", "[S] other")
 }
 
@@ -64,15 +64,15 @@ func TestChangedFileIsNotSeededAfterARestart(t *testing.T) {
 	c := s.client(10, "client")
 	c.do("share data x.mtorrent")
 	id := s.id("x.mtorrent")
-	s.bothList(id, whole(c)...)
+	s.allList(id, whole(c)...)
 	c.quit()
-	s.bothList(id)
+	s.allList(id)
 	s.write("data", 3*pieceSize, 2)
 	s.write("other", 10, 3)
 	c.start()
 	c.do("share other y.mtorrent") // announced: so the first has had its turn
-	s.bothList(s.id("y.mtorrent"), whole(c)...)
-	s.bothList(id)
+	s.allList(s.id("y.mtorrent"), whole(c)...)
+	s.allList(id)
 	lines, err := c.AskLines(s.ctx, "show downloads", 2)
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestWholeFileAtTheDestinationIsAdopted(t *testing.T) {
 	d := s.client(20, "downloader")
 	d.do("get x.mtorrent copy")
 	d.shows("[S] data")
-	s.bothList(s.id("x.mtorrent"), whole(sharer, d)...)
+	s.allList(s.id("x.mtorrent"), whole(sharer, d)...)
 }
 
 func TestExistingFolderAsDestinationKeepsTheFilename(t *testing.T) {

@@ -74,8 +74,8 @@ func (s *swarm) lists(trackers []*tracker, id torrentfmt.ID, want []string) {
 	}
 }
 
-// bothList waits until both trackers list exactly want.
-func (s *swarm) bothList(id torrentfmt.ID, want ...string) {
+// allList waits until every tracker lists exactly want.
+func (s *swarm) allList(id torrentfmt.ID, want ...string) {
 	s.Helper()
-	s.lists(s.trackers[:], id, want)
+	s.lists(s.trackers, id, want)
 }

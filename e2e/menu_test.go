@@ -25,7 +25,7 @@ func TestPipedScriptSharesGetsAndEnds(t *testing.T) {
 	}
 	s.same("a folder/it's data.bin", "my copy")
 	// The end of input has taken it out of the lists.
-	s.bothList(s.id("a folder/x y.mtorrent"), whole(sharer)...)
+	s.allList(s.id("a folder/x y.mtorrent"), whole(sharer)...)
 }
 
 func TestEveryPipedCommandIsAnswered(t *testing.T) {

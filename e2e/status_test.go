@@ -57,11 +57,11 @@ func (t *tracker) status(ok func(status) bool) status {
 func TestStatusTellsOfTheListAndTheOtherTracker(t *testing.T) {
 	t.Parallel()
 	s := newPair(t, "--admin", "127.0.0.1:0")
-	s.startBoth()
+	s.startAll()
 	s.write("data", 1000, 1)
 	c := s.client(10, "sharer")
 	c.do("share data x.mtorrent")
-	s.bothList(s.id("x.mtorrent"), whole(c)...)
+	s.allList(s.id("x.mtorrent"), whole(c)...)
 	a, b := s.trackers[0], s.trackers[1]
 	for _, tr := range s.trackers {
 		got := tr.status(func(g status) bool {

@@ -36,9 +36,9 @@ type swarm struct {
 	*testing.T
 	ctx      context.Context
 	dir      string
-	network  string // "127.3.7.": this test's own addresses; empty where there are none
-	host     string // instead of an own network: the IP of every node
-	trackers [2]*tracker
+	network  string     // "127.3.7.": this test's own addresses; empty where there are none
+	host     string     // instead of an own network: the IP of every node
+	trackers []*tracker // two, as a rule
 }
 
 type tracker struct {
@@ -87,12 +87,12 @@ func (s *swarm) init(start ...bool) *swarm {
 	for i := range addrs {
 		addrs[i] = s.reserve(s.ip(i + 1))
 	}
-	for i := range s.trackers {
+	for i := range addrs {
 		name := fmt.Sprintf("tracker-%d", i+1)
-		s.trackers[i] = &tracker{
+		s.trackers = append(s.trackers, &tracker{
 			s: s, name: name, addr: addrs[i],
 			args: []string{"tracker", addrs[i], addrs[1-i], name + ".db", name + ".log"},
-		}
+		})
 		if i >= len(start) || start[i] {
 			s.trackers[i].start()
 		}

@@ -11,7 +11,7 @@ func TestSharedFileIsListedByBothTrackers(t *testing.T) {
 	s.write("data", 1000, 1)
 	sharer := s.client(10, "sharer")
 	sharer.do("share data x.mtorrent")
-	s.bothList(s.id("x.mtorrent"), whole(sharer)...)
+	s.allList(s.id("x.mtorrent"), whole(sharer)...)
 }
 
 func TestOneTrackerDownFromTheStart(t *testing.T) {
@@ -30,7 +30,7 @@ func TestOneTrackerDownFromTheStart(t *testing.T) {
 			s.same("data", "copy")
 			s.lists([]*tracker{up}, s.id("x.mtorrent"), whole(sharer, downloader))
 			down.start()
-			s.bothList(s.id("x.mtorrent"), whole(sharer, downloader)...)
+			s.allList(s.id("x.mtorrent"), whole(sharer, downloader)...)
 		})
 	}
 }
@@ -50,7 +50,7 @@ func TestSharingWithoutTrackersIsAnnouncedLater(t *testing.T) {
 	}
 	downloader.do("wait")
 	s.same("data", "copy")
-	s.bothList(s.id("x.mtorrent"), whole(sharer, downloader)...)
+	s.allList(s.id("x.mtorrent"), whole(sharer, downloader)...)
 }
 
 func TestTransferOutlivesAKilledTracker(t *testing.T) {
@@ -61,7 +61,7 @@ func TestTransferOutlivesAKilledTracker(t *testing.T) {
 	sharer := s.client(10, "sharer")
 	sharer.do("share data x.mtorrent")
 	id := s.id("x.mtorrent")
-	s.bothList(id, whole(sharer)...)
+	s.allList(id, whole(sharer)...)
 	first := s.client(20, "first", "--transport", "quic")
 	first.do("get x.mtorrent copy-1")
 	if !first.reaches(5) {
@@ -77,7 +77,7 @@ func TestTransferOutlivesAKilledTracker(t *testing.T) {
 	}
 	s.lists(s.trackers[1:], id, whole(sharer, first, second))
 	s.trackers[0].start()
-	s.bothList(id, whole(sharer, first, second)...)
+	s.allList(id, whole(sharer, first, second)...)
 }
 
 func TestAnsweredShareSurvivesTheKillOfBothTrackers(t *testing.T) {
@@ -96,7 +96,7 @@ func TestAnsweredShareSurvivesTheKillOfBothTrackers(t *testing.T) {
 	for _, tr := range s.trackers {
 		tr.start()
 	}
-	s.bothList(s.id("x.mtorrent"), whole(sharer)...)
+	s.allList(s.id("x.mtorrent"), whole(sharer)...)
 }
 
 func TestRemoveTakesTheRowOffBothTrackers(t *testing.T) {
@@ -108,10 +108,10 @@ func TestRemoveTakesTheRowOffBothTrackers(t *testing.T) {
 	sharer.do("share data x.mtorrent")
 	sharer.do("share other y.mtorrent")
 	x, y := s.id("x.mtorrent"), s.id("y.mtorrent")
-	s.bothList(x, whole(sharer)...)
+	s.allList(x, whole(sharer)...)
 	sharer.do("remove x.mtorrent")
-	s.bothList(x)
-	s.bothList(y, whole(sharer)...)
+	s.allList(x)
+	s.allList(y, whole(sharer)...)
 	if s.exists("x.mtorrent") {
 		t.Error("remove leaves the .mtorrent")
 	}
@@ -152,11 +152,11 @@ func TestQuitTakesTheClientOutOfAllLists(t *testing.T) {
 			leaves.do("get x.mtorrent copy")
 			leaves.do("wait")
 			x, y := s.id("x.mtorrent"), s.id("y.mtorrent")
-			s.bothList(x, whole(stays, leaves)...)
-			s.bothList(y, whole(leaves)...)
+			s.allList(x, whole(stays, leaves)...)
+			s.allList(y, whole(leaves)...)
 			end(leaves)
-			s.bothList(x, whole(stays)...)
-			s.bothList(y)
+			s.allList(x, whole(stays)...)
+			s.allList(y)
 			if !s.exists("x.mtorrent") || !s.exists("y.mtorrent") || !s.exists("copy") {
 				t.Error("quit deletes files")
 			}
@@ -170,7 +170,7 @@ func TestTrackerEndsGracefullyAndKeepsItsList(t *testing.T) {
 	s.write("data", 1000, 1)
 	sharer := s.client(10, "sharer")
 	sharer.do("share data x.mtorrent")
-	s.bothList(s.id("x.mtorrent"), whole(sharer)...)
+	s.allList(s.id("x.mtorrent"), whole(sharer)...)
 	sharer.Kill()
 	for _, tr := range s.trackers {
 		terminate(t, tr.Process)

@@ -55,7 +55,7 @@ func TestFilesOfEverySizeArrive(t *testing.T) {
 				d.shows(want...)
 			}
 			for i := range originals {
-				s.bothList(s.id(fmt.Sprintf("%d.mtorrent", i)), whole(append(downloaders, sharer)...)...)
+				s.allList(s.id(fmt.Sprintf("%d.mtorrent", i)), whole(append(downloaders, sharer)...)...)
 			}
 		})
 	}
@@ -101,7 +101,7 @@ func TestFilesTravelOverIPv6(t *testing.T) {
 			downloader.do("get x.mtorrent copy")
 			downloader.do("wait")
 			s.same("data", "copy")
-			s.bothList(s.id("x.mtorrent"), whole(sharer, downloader)...)
+			s.allList(s.id("x.mtorrent"), whole(sharer, downloader)...)
 		})
 	}
 }
@@ -123,7 +123,7 @@ func TestClientsAreListedByTheirOwnAddresses(t *testing.T) {
 	if !strings.HasPrefix(sharer.addr, "127.0.0.2:") || !strings.HasPrefix(downloader.addr, "127.0.0.3:") {
 		t.Fatalf("ready on %s and %s", sharer.addr, downloader.addr)
 	}
-	s.bothList(s.id("x.mtorrent"), whole(sharer, downloader)...)
+	s.allList(s.id("x.mtorrent"), whole(sharer, downloader)...)
 }
 
 func TestFinishedDownloaderSeedsAfterTheSharerQuit(t *testing.T) {
@@ -144,7 +144,7 @@ func TestFinishedDownloaderSeedsAfterTheSharerQuit(t *testing.T) {
 		s.same("data", "copy-"+d.name)
 	}
 	sharer.quit()
-	s.bothList(s.id("x.mtorrent"), whole(all...)...)
+	s.allList(s.id("x.mtorrent"), whole(all...)...)
 	for _, d := range all[1:] {
 		d.quit()
 	}
@@ -152,7 +152,7 @@ func TestFinishedDownloaderSeedsAfterTheSharerQuit(t *testing.T) {
 	late.do("get x.mtorrent copy-late")
 	late.do("wait")
 	s.same("data", "copy-late")
-	s.bothList(s.id("x.mtorrent"), whole(all[0], late)...)
+	s.allList(s.id("x.mtorrent"), whole(all[0], late)...)
 }
 
 func TestUnfinishedDownloadSeedsItsPieces(t *testing.T) {
@@ -183,7 +183,7 @@ func TestUnfinishedDownloadSeedsItsPieces(t *testing.T) {
 		d.do("wait")
 		s.same("data", fmt.Sprintf("copy-%d", i+1))
 	}
-	s.bothList(s.id("x.mtorrent"), whole(sharer, first, second)...)
+	s.allList(s.id("x.mtorrent"), whole(sharer, first, second)...)
 }
 
 func TestDownloadGoesOnElsewhereWhenItsSourceEnds(t *testing.T) {
@@ -238,5 +238,5 @@ func TestRemoveIsRefusedWhileItDownloads(t *testing.T) {
 	if s.exists("x.mtorrent") || !s.exists("copy") {
 		t.Error("remove leaves the .mtorrent or deletes the file")
 	}
-	s.bothList(id, whole(sharer)...)
+	s.allList(id, whole(sharer)...)
 }

@@ -167,12 +167,17 @@ func (s *swarm) readers(id torrentfmt.ID, line string) (stop func()) {
 	return func() { cancel(); wg.Wait() }
 }
 
-// inStep waits until both trackers pull from each other.
+// inStep waits until all trackers pull from each other.
 func (s *swarm) inStep() {
 	s.Helper()
 	for _, tr := range s.trackers {
 		tr.status(func(g status) bool {
-			return g.Trackers[0].Connected && g.Trackers[0].Following
+			for _, x := range g.Trackers[:len(s.trackers)-1] { // the configured ones come first
+				if !x.Connected || !x.Following {
+					return false
+				}
+			}
+			return true
 		})
 	}
 }
@@ -183,12 +188,12 @@ func TestPairIsUpgradedAndDowngradedOneAtATimeWhileItServes(t *testing.T) {
 	later := newer(t, "mtor-later", saysMore, writesMore)
 	s := newPair(t, "--lease", "24h", "--admin", "127.0.0.1:0")
 	a, b := s.trackers[0], s.trackers[1]
-	s.startBoth()
+	s.startAll()
 	s.write("data", 1000, 1)
 	c := s.client(10, "stays")
 	c.do("share data x.mtorrent")
 	id := s.id("x.mtorrent")
-	s.bothList(id, whole(c)...)
+	s.allList(id, whole(c)...)
 	stop := s.readers(id, whole(c)[0])
 	l := newLedger()
 	town := s.settle(l)
@@ -244,7 +249,7 @@ func TestDowngradeBelowTheFilesVersionRefillsFromTheOther(t *testing.T) {
 	later := newer(t, "mtor-later", laterStore)
 	s := newPair(t, "--lease", "24h", "--admin", "127.0.0.1:0")
 	a, b := s.trackers[0], s.trackers[1]
-	s.startBoth()
+	s.startAll()
 	l := newLedger()
 	town := s.settle(l)
 	l.progress(s, 200)
@@ -289,7 +294,7 @@ func TestTrackersOfAnotherProtocolSaySoAndEachServesItsOwn(t *testing.T) {
 	s := newPair(t)
 	a, b := s.trackers[0], s.trackers[1]
 	b.exe = newer(t, "mtor-later", laterProtocol)
-	s.startBoth()
+	s.startAll()
 	s.write("data", 1000, 1)
 	c := s.client(10, "sharer")
 	c.do("share data x.mtorrent")
@@ -304,7 +309,7 @@ func TestTrackersOfAnotherProtocolSaySoAndEachServesItsOwn(t *testing.T) {
 	b.Kill()
 	b.exe = ""
 	b.start()
-	s.bothList(id, whole(c)...)
+	s.allList(id, whole(c)...)
 }
 
 // logs waits until a tracker's log holds all of these.

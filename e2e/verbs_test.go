@@ -28,8 +28,8 @@ func TestStoppedTrackersFileIsPrinted(t *testing.T) {
 	c := s.client(10, "sharer")
 	c.do("share data x.mtorrent")
 	c.do("share other y.mtorrent")
-	s.bothList(s.id("x.mtorrent"), whole(c)...)
-	s.bothList(s.id("y.mtorrent"), whole(c)...)
+	s.allList(s.id("x.mtorrent"), whole(c)...)
+	s.allList(s.id("y.mtorrent"), whole(c)...)
 	c.Kill()
 	for _, tr := range s.trackers {
 		terminate(t, tr.Process)
@@ -74,7 +74,7 @@ func TestDamagedFileIsSetAsideAndRefilled(t *testing.T) {
 	s.write("data", 1000, 1)
 	c := s.client(10, "sharer")
 	c.do("share data x.mtorrent")
-	s.bothList(s.id("x.mtorrent"), whole(c)...)
+	s.allList(s.id("x.mtorrent"), whole(c)...)
 	a := s.trackers[0]
 	a.Kill()
 	file := s.path(a.name + ".db")
@@ -86,7 +86,7 @@ func TestDamagedFileIsSetAsideAndRefilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.start()
-	s.bothList(s.id("x.mtorrent"), whole(c)...)
+	s.allList(s.id("x.mtorrent"), whole(c)...)
 	files, err := os.ReadDir(s.dir)
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func TestFlippedBitsNeitherEndNorFoolATracker(t *testing.T) {
 		names = append(names, name)
 	}
 	for _, name := range names {
-		s.bothList(s.id(name+".mtorrent"), whole(c)...)
+		s.allList(s.id(name+".mtorrent"), whole(c)...)
 	}
 	c.Kill() // so that it makes up for nothing
 	a := s.trackers[0]
