@@ -215,7 +215,7 @@ func drip(t *testing.T, w *world, sess transport.Session, st transport.Stream, b
 	began := time.Now()
 	for _, b := range bytes {
 		if _, err := st.Write([]byte{b}); err != nil {
-			break
+			return ending(t, sess), time.Since(began)
 		}
 		w.pass(10 * time.Second)
 		select {

@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -11,8 +12,30 @@ import (
 // links is what is known of the trackers that this one pulls from, by their
 // configured addresses. Who pulls from this one is the registry's to know.
 type links struct {
-	mu sync.Mutex
-	by map[string]*link
+	mu   sync.Mutex
+	by   map[string]*link
+	call context.Context // ends when another tracker calls
+	wake context.CancelFunc
+}
+
+// called notes that another tracker has called: one that was away is back.
+func (l *links) called() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.wake != nil {
+		l.wake()
+		l.call, l.wake = nil, nil
+	}
+}
+
+// nextCall is a context that ends when another tracker calls.
+func (l *links) nextCall() context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.call == nil {
+		l.call, l.wake = context.WithCancel(context.Background())
+	}
+	return l.call
 }
 
 type link struct {

@@ -92,14 +92,26 @@ func (p *peers) resolve(ctx context.Context) {
 	p.ips, p.found = ips, time.Now()
 }
 
-// follow pulls from one configured tracker for as long as ctx lives.
+// follow pulls from one configured tracker for as long as ctx lives. To dial one
+// that is down may take all of dialTimeout, so when another tracker calls the
+// dial begins anew: it may be this one that is back. Such a dial is let go on, or
+// two that call each other would interrupt each other for ever.
 func (t *Tracker) follow(ctx context.Context, peer string) {
 	log := t.log.With("peer", peer)
 	reachable := true // so that the first failure is told
+	again := false    // for the second time at once
 	for ctx.Err() == nil {
-		connected, err := t.pullFrom(ctx, peer)
+		call := t.links.nextCall()
+		giveUp := call
+		if again {
+			giveUp = ctx
+		}
+		connected, err := t.pullFrom(ctx, giveUp, peer)
 		if ctx.Err() != nil {
 			return
+		}
+		if again = !again && !connected && call.Err() != nil; again {
+			continue
 		}
 		switch {
 		case connected:
@@ -130,10 +142,13 @@ func inWords(err error) error {
 	return err
 }
 
-// pullFrom dials a tracker and pulls until the session ends.
-func (t *Tracker) pullFrom(ctx context.Context, peer string) (connected bool, err error) {
+// pullFrom dials a tracker, unless giveUp ends meanwhile, and pulls until the
+// session ends.
+func (t *Tracker) pullFrom(ctx, giveUp context.Context, peer string) (connected bool, err error) {
 	dial, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	heed := context.AfterFunc(giveUp, cancel)
+	defer heed()
 	sess, err := t.opts.Dial.Dial(dial, peer)
 	if err != nil {
 		return false, err

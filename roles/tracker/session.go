@@ -107,6 +107,7 @@ func (s *session) converse(ctx context.Context) error {
 				"a tracker from %v, which is none of the other trackers' addresses", s.source)
 		}
 		s.peer, s.node = true, registry.NodeID(hello.GetNodeId())
+		s.t.links.called()
 	}
 	return s.streams(ctx)
 }
