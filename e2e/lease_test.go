@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -15,6 +16,8 @@ import (
 const (
 	shortLease = "2s"
 	longLease  = "6s"
+	// wideLease leaves time to look at what its end will change.
+	wideLease = "12s"
 )
 
 // watch asks a tracker for a torrent's list again and again, until the
@@ -116,5 +119,49 @@ func TestClientThatMovedInACutStaysListedThoughItsOldTrackerExpiresIt(t *testing
 	toB.set(passing)
 	toA.set(passing)
 	s.allList(id, whole(c)...)
+	stop()
+}
+
+func TestClientAnnouncesItselfAgainToATrackerThatKnowsNothingOfItAnyMore(t *testing.T) {
+	t.Parallel()
+	s := newSwarm(t, true, false)
+	tr := s.trackers[0]
+	tr.Kill()
+	tr.args = append(tr.args, "--lease", longLease)
+	tr.start()
+	s.write("data", 1000, 1)
+	s.write("other", 1000, 2)
+	c := s.client(10, "stays")
+	c.do("share data x.mtorrent")
+	c.do("share other y.mtorrent")
+	tr.Kill()
+	if err := os.Remove(s.path(tr.name + ".db")); err != nil {
+		t.Fatal(err)
+	}
+	tr.start() // on an empty disk, and with nobody to ask
+	for _, m := range []string{"x.mtorrent", "y.mtorrent"} {
+		s.lists([]*tracker{tr}, s.id(m), whole(c))
+	}
+}
+
+func TestClientsOfAHomeThatIsAwayAreHiddenAndItsReturnDecides(t *testing.T) {
+	t.Parallel()
+	s := newPair(t, "--lease", wideLease)
+	s.startAll()
+	s.write("data", 1000, 1)
+	silent, moves := s.client(10, "silent"), s.client(11, "moves")
+	silent.do("share data x.mtorrent")
+	moves.do("get x.mtorrent copy")
+	moves.do("wait")
+	id := s.id("x.mtorrent")
+	s.allList(id, whole(silent, moves)...)
+	home, other := s.trackers[0], s.trackers[1]
+	home.Kill()
+	silent.Kill()
+	stop := s.watch(other, id, whole(moves)[0])
+	s.lists([]*tracker{other}, id, whole(moves)) // a lease and 10 seconds later
+	home.start()
+	s.lists([]*tracker{other}, id, whole(silent, moves)) // nothing was written: it may be alive
+	s.allList(id, whole(moves)...)                       // its home has decided
 	stop()
 }
