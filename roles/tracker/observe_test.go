@@ -32,6 +32,13 @@ func (h *heardOf) observer() Observer {
 	}
 }
 
+// of is what was heard of a tracker so far.
+func (h *heardOf) of(m map[string][]int, peer string) []int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(m[peer])
+}
+
 func TestObserverHearsOfTheLagOfEachCommitAndOfCatchingUp(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		var a, b heardOf
@@ -42,20 +49,20 @@ func TestObserverHearsOfTheLagOfEachCommitAndOfCatchingUp(t *testing.T) {
 		w.change = func(o *Options) { o.Observe = b.observer() }
 		w.start(addrB, addrA)
 		w.settle()
-		first := len(a.lags[addrB])
+		first := len(a.of(a.lags, addrB))
 		for _, f := range []string{"one", "two", "three"} {
 			c.share(fileOf(f, 1))
 			w.pass(time.Second)
 		}
-		if n := len(a.lags[addrB]) - first; n != 3 {
-			t.Errorf("3 commits, %d lags: %v", n, a.lags)
+		if n := len(a.of(a.lags, addrB)) - first; n != 3 {
+			t.Errorf("3 commits, %d lags", n)
 		}
 		// Torrent, home, row.
-		if got := b.caught[addrA]; !slices.Equal(got, []int{3}) {
-			t.Errorf("caught up with %v", b.caught)
+		if got := b.of(b.caught, addrA); !slices.Equal(got, []int{3}) {
+			t.Errorf("caught up with %v", got)
 		}
-		if len(a.repairs)+len(b.repairs) != 0 {
-			t.Errorf("repairs: %v, %v", a.repairs, b.repairs)
+		if x, y := a.of(a.repairs, addrB), b.of(b.repairs, addrA); len(x)+len(y) != 0 {
+			t.Errorf("repairs: %v, %v", x, y)
 		}
 	})
 }
@@ -86,8 +93,8 @@ func TestRepairIsLoggedCountedAndObserved(t *testing.T) {
 		if n := w.running[addrB].Status().Repaired; n != 1 {
 			t.Errorf("%d rows repaired", n)
 		}
-		if !slices.Equal(heard.repairs[addrA], []int{1}) {
-			t.Errorf("heard of %v", heard.repairs)
+		if got := heard.of(heard.repairs, addrA); !slices.Equal(got, []int{1}) {
+			t.Errorf("heard of %v", got)
 		}
 		w.kill(addrB) // and its log is complete
 		if !strings.Contains(log.String(), "repaired\" peer="+addrA+" rows=1 since_start=1") {
