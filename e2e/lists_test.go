@@ -74,6 +74,12 @@ func (s *swarm) lists(trackers []*tracker, id torrentfmt.ID, want []string) {
 	}
 }
 
+// bothList is allList where there are two.
+func (s *swarm) bothList(id torrentfmt.ID, want ...string) {
+	s.Helper()
+	s.allList(id, want...)
+}
+
 // allList waits until every tracker lists exactly want.
 func (s *swarm) allList(id torrentfmt.ID, want ...string) {
 	s.Helper()
