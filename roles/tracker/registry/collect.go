@@ -110,12 +110,13 @@ func (b *batch) collect() {
 	found := g.found
 	g.found = nil
 	safe := b.c.safe() // again: a member may have come back older, or be new
-	if safe == nil {
-		return
-	}
 	for _, d := range found {
-		if d.ref.seq <= safe[d.ref.origin] && b.c.current(d) {
+		switch {
+		case !b.c.current(d):
+		case int(d.ref.origin) < len(safe) && d.ref.seq <= safe[d.ref.origin]:
 			b.drops = append(b.drops, d)
+		default:
+			g.seen = nil // it will be safe again, and must be found again
 		}
 	}
 }

@@ -296,6 +296,36 @@ func TestTrackersThatDropAtOtherTimesAgreeByComparing(t *testing.T) {
 	agree(t, []string{"1 1 whole=false"}, all...)
 }
 
+// What was found while a scan was open is no longer safe when it ends, and is
+// again once the member has caught up, by when nothing new was written.
+func TestGoneRowIsFoundAgainAfterAnOlderReport(t *testing.T) {
+	all := configured(2)
+	a, b := all[0], all[1]
+	echo := a.announced(one, 0)
+	b.pull(t, a, false)
+	before := b.vector()
+	a.removed(one, echo)
+	b.pull(t, a, false)
+	a.hear(b.self.Node(), b.vector())
+	a.sweep()
+	a.gather()
+	if len(a.gc.found) != 1 {
+		t.Fatalf("found %+v", a.gc.found)
+	}
+	a.hear(b.self.Node(), before)
+	a.commit(a.tidy())
+	if !a.holdsGone() {
+		t.Fatal("dropped although the other no longer knows")
+	}
+	a.hear(b.self.Node(), b.vector())
+	for range 2 {
+		a.commit(a.tidy())
+	}
+	if a.holdsGone() {
+		t.Error("kept for good")
+	}
+}
+
 func TestClockDoesNotFallBehindWhatWasDropped(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "list")
 	synctest.Test(t, func(t *testing.T) {
