@@ -13,7 +13,7 @@ import (
 
 // Validate implements [Settings].
 func (c Tracker) Validate() error {
-	if err := checkOwn("addr", c.Addr); err != nil {
+	if err := checkAddrs(c.Addr, c.Listen, c.Advertise); err != nil {
 		return err
 	}
 	switch n := len(c.Peers); {
@@ -22,7 +22,7 @@ func (c Tracker) Validate() error {
 	case n > MaxPeers:
 		return errorf("peers", "%d trackers: at most %d are kept in step", n, MaxPeers)
 	}
-	if err := checkOthers("peers", c.Peers, c.Addr, "this tracker itself"); err != nil {
+	if err := checkOthers("peers", c.Peers, c.OwnAddr(), "this tracker itself"); err != nil {
 		return err
 	}
 	if err := checkPath("seederlist_file", c.SeederlistFile); err != nil {
@@ -46,6 +46,9 @@ func (c Tracker) Validate() error {
 	if c.Ack != AckSelf && c.Ack != AckPeer {
 		return errorf("ack", "%q is unknown: want %s or %s", c.Ack, AckSelf, AckPeer)
 	}
+	if _, err := c.Trusted(); err != nil {
+		return err
+	}
 	if c.Admin == "" {
 		return nil
 	}
@@ -66,7 +69,7 @@ func CheckAdmin(s string) error {
 
 // Validate implements [Settings].
 func (c Client) Validate() error {
-	if err := checkOwn("addr", c.Addr); err != nil {
+	if err := checkAddrs(c.Addr, c.Listen, c.Advertise); err != nil {
 		return err
 	}
 	switch n := len(c.Trackers); {
@@ -75,13 +78,13 @@ func (c Client) Validate() error {
 	case n != ClientTrackers:
 		return errorf("trackers", "%d given: want %d", n, ClientTrackers)
 	}
-	if err := checkOthers("trackers", c.Trackers, c.Addr, "this client itself"); err != nil {
+	if err := checkOthers("trackers", c.Trackers, c.OwnAddr(), "this client itself"); err != nil {
 		return err
 	}
 	if err := checkCommon(c.Log(), c.Transport); err != nil {
 		return err
 	}
-	if own, err := netip.ParseAddrPort(c.Addr); err == nil && own.Port() == 0 && c.State == "" {
+	if own, err := netip.ParseAddrPort(c.OwnAddr()); err == nil && own.Port() == 0 && c.State == "" {
 		return errorf("state", "is missing: with port 0 the client has no lasting address to name its state folder after, so give one")
 	}
 	if err := checkNoNUL("state", c.State); err != nil {

@@ -35,6 +35,10 @@ const (
 // full mesh grows with the square of its members.
 const MaxPeers = 8
 
+// MaxTrusted bounds the networks of Tracker.TrustAnnounced: each is looked at
+// for each announcement that needs it.
+const MaxTrusted = 256
+
 // ClientTrackers is how many trackers a client has: as many as a .mtorrent
 // names.
 const ClientTrackers = 2
@@ -70,8 +74,14 @@ type Log struct {
 
 // Tracker is what can be set for a tracker.
 type Tracker struct {
-	// Addr is ip:port to listen on, TCP and UDP; port 0 picks a free one.
+	// Addr is ip:port to listen on, TCP and UDP, and to be known by; port 0
+	// picks a free one. It may be missing when Listen is given.
 	Addr string `mapstructure:"addr"`
+	// Listen is ip:port to listen on instead.
+	Listen string `mapstructure:"listen"`
+	// Advertise is ip:port to be known by instead; port 0 is the one that is
+	// listened on.
+	Advertise string `mapstructure:"advertise"`
 	// Peers are the other trackers to keep in step with, 1 to MaxPeers.
 	Peers []string `mapstructure:"peers"`
 	// SeederlistFile is the file of rows; it is made when it is missing.
@@ -97,6 +107,10 @@ type Tracker struct {
 	// AcceptDataLoss lets the tracker start with an empty list when its file
 	// is damaged and no other tracker can be reached.
 	AcceptDataLoss bool `mapstructure:"accept_data_loss"`
+	// TrustAnnounced are the networks (CIDR, or single IPs) from which clients
+	// may announce another IP than the one that they come from, up to
+	// MaxTrusted.
+	TrustAnnounced []string `mapstructure:"trust_announced"`
 	// Admin is ip:port to answer questions about the tracker on, over HTTP;
 	// empty means not at all. It is an address of this machine alone: what is
 	// asked there needs no proof of who asks.
@@ -114,9 +128,15 @@ const (
 
 // Client is what can be set for a client.
 type Client struct {
-	// Addr is ip:port to listen on, TCP and UDP, and the IP to dial from;
-	// port 0 picks a free one and needs State.
+	// Addr is ip:port to listen on, TCP and UDP, to dial from (the IP), and to
+	// be listed as; port 0 picks a free one and needs State. It may be missing
+	// when Listen is given.
 	Addr string `mapstructure:"addr"`
+	// Listen is ip:port to listen on and to dial from instead.
+	Listen string `mapstructure:"listen"`
+	// Advertise is ip:port to be listed as instead; port 0 is the one that is
+	// listened on.
+	Advertise string `mapstructure:"advertise"`
 	// Trackers are the ClientTrackers trackers, the preferred one first.
 	Trackers []string `mapstructure:"trackers"`
 	// LogFile is appended to; LogStderr means standard error.

@@ -128,6 +128,13 @@ func TestTrackerChecksNameTheKeyAndTheMend(t *testing.T) {
 		"log size":        {func(c *Tracker) { c.LogMaxMiB = -1 }, "log_max_mib", "0 for no bound"},
 		"log files":       {func(c *Tracker) { c.LogKeep = 0 }, "log_keep", "1 to"},
 		"transport":       {func(c *Tracker) { c.Transport = "udp" }, "transport", "want auto"},
+		"no listen":       {func(c *Tracker) { c.Addr, c.Listen = "", "0.0.0.0" }, "listen", "not ip:port"},
+		"advertise any":   {func(c *Tracker) { c.Advertise = "0.0.0.0:1" }, "advertise", "others dial"},
+		"advertise name":  {func(c *Tracker) { c.Advertise = "a.example:1" }, "advertise", "not an IP"},
+		"peer advertised": {func(c *Tracker) { c.Advertise = "127.0.0.2:7000" }, "peers[0]", "itself"},
+		"trust":           {func(c *Tracker) { c.TrustAnnounced = []string{"10.0.0.0/8", "10/8"} }, "trust_announced[1]", "CIDR"},
+		"trust 4in6":      {func(c *Tracker) { c.TrustAnnounced = []string{"::ffff:10.0.0.1"} }, "trust_announced[0]", "as IPv4"},
+		"trust many":      {func(c *Tracker) { c.TrustAnnounced = make([]string, MaxTrusted+1) }, "trust_announced", "at most"},
 		"short lease":     {func(c *Tracker) { c.Lease = time.Millisecond }, "lease", "1s"},
 		"long lease":      {func(c *Tracker) { c.Lease = 48 * time.Hour }, "lease", "24h"},
 		"ack":             {func(c *Tracker) { c.Ack = "all" }, "ack", "want self or peer"},
@@ -171,6 +178,9 @@ func TestUsualSettingsPass(t *testing.T) {
 		"tracker mesh":     tracker(func(c *Tracker) { c.Peers = []string{"b.example:1", "quic://c.example:1"} }),
 		"tracker admin":    tracker(func(c *Tracker) { c.Admin, c.Ack = "[::1]:0", AckPeer }),
 		"tracker stderr":   tracker(func(c *Tracker) { c.LogFile = LogStderr }),
+		"tracker, listen":  tracker(func(c *Tracker) { c.Addr, c.Listen = "", "0.0.0.0:7000" }),
+		"tracker, NAT":     tracker(func(c *Tracker) { c.Listen, c.Advertise = "0.0.0.0:7000", "203.0.113.1:0" }),
+		"tracker, trust":   tracker(func(c *Tracker) { c.TrustAnnounced = []string{"10.1.2.3", "fd00::/8"} }),
 		"loud":             tracker(func(c *Tracker) { c.LogLevel = "DEBUG" }),
 		"client":           client(func(*Client) {}),
 		"client port 0":    client(func(c *Client) { c.Addr, c.State = "127.0.0.1:0", "s" }),
@@ -178,6 +188,22 @@ func TestUsualSettingsPass(t *testing.T) {
 	} {
 		if err := c.Validate(); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAddressesToListenOnAndToBeKnownBy(t *testing.T) {
+	for _, c := range []struct{ addr, listen, advertise, bind, own string }{
+		{"127.0.0.1:1", "", "", "127.0.0.1:1", "127.0.0.1:1"},
+		{"127.0.0.1:1", "0.0.0.0:2", "", "0.0.0.0:2", "127.0.0.1:1"},
+		{"0.0.0.0:1", "", "127.0.0.1:2", "0.0.0.0:1", "127.0.0.1:2"},
+		{"", "0.0.0.0:2", "127.0.0.1:3", "0.0.0.0:2", "127.0.0.1:3"},
+		{"", "127.0.0.1:2", "", "127.0.0.1:2", "127.0.0.1:2"},
+	} {
+		cl := Client{Addr: c.addr, Listen: c.listen, Advertise: c.advertise}
+		tr := Tracker{Addr: c.addr, Listen: c.listen, Advertise: c.advertise}
+		if cl.ListenAddr() != c.bind || cl.OwnAddr() != c.own || tr.ListenAddr() != c.bind || tr.OwnAddr() != c.own {
+			t.Errorf("%+v: %s, %s, %s, %s", c, cl.ListenAddr(), cl.OwnAddr(), tr.ListenAddr(), tr.OwnAddr())
 		}
 	}
 }

@@ -72,7 +72,7 @@ func Reload[T Settings](running, next T) (now T, live, fixed []string) {
 	}
 	for k, s := range keys(reflect.ValueOf(next), "") {
 		switch {
-		case reflect.DeepEqual(to[k].Interface(), s.value.Interface()):
+		case same(to[k], s.value):
 		case s.is("live"):
 			to[k].Set(s.value)
 			live = append(live, k)
@@ -81,6 +81,12 @@ func Reload[T Settings](running, next T) (now T, live, fixed []string) {
 		}
 	}
 	return now, live, fixed
+}
+
+// same reports whether two values of one type say the same: a list that is
+// missing is an empty one.
+func same(a, b reflect.Value) bool {
+	return reflect.DeepEqual(a.Interface(), b.Interface()) || a.Kind() == reflect.Slice && a.Len()+b.Len() == 0
 }
 
 // near is the key of t that differs least from name, or empty.

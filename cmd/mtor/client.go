@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -97,7 +98,7 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	state := c.State
 	if state == "" {
 		var err error
-		if state, err = library.Dir(c.Addr); err != nil {
+		if state, err = library.Dir(c.OwnAddr()); err != nil {
 			return fmt.Errorf("client: %w (or give --state)", err)
 		}
 	}
@@ -106,16 +107,20 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 		return err
 	}
 	defer log.close()
+	advertise, err := netip.ParseAddrPort(c.OwnAddr())
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
 	folders, err := absolute(append([]string{c.WatchTo}, c.Watch...))
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
-	listen, dial, err := transports(c.Addr, c.Transport, log.Logger)
+	listen, dial, err := transports(c.ListenAddr(), c.Transport, log.Logger)
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
 	role, err := client.New(ctx, client.Options{
-		Addr: c.Addr, Trackers: c.Trackers, StateDir: state, Listen: listen, Dial: dial,
+		Addr: c.ListenAddr(), Advertise: advertise, Trackers: c.Trackers, StateDir: state, Listen: listen, Dial: dial,
 		OnComplete: c.Hooks.Complete, Log: log.Logger,
 	})
 	if err != nil {
@@ -126,7 +131,7 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 		role.SetOnComplete(c.Hooks.Complete)
 	})
 	_, _ = fmt.Fprintf(os.Stderr, "client ready on %s\n", role.Addr())
-	log.Info("client ready", "addr", role.Addr(), "state", state)
+	log.Info("client ready", "addr", role.Addr(), "listed_as", role.ListedAs(), "state", state)
 	run := role.Run
 	if len(c.Watch) > 0 {
 		run = watching(role, watch.Options{

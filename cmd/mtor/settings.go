@@ -106,7 +106,7 @@ func (s settings) sources(cmd *cobra.Command, role string, names, args []string)
 	}
 	if file == "" && len(args) == 0 {
 		file = config.Find(config.Places(role))
-		if file == "" && os.Getenv(config.EnvName("addr")) == "" {
+		if file == "" && os.Getenv(config.EnvName("addr")) == "" && os.Getenv(config.EnvName("listen")) == "" {
 			return config.Sources{}, usageError(fmt.Errorf("%s: %w, and there is no settings file (--config FILE; mtor config sample %s shows one)",
 				cmd.CommandPath(), wantArguments(names, 0), role))
 		}
@@ -149,6 +149,8 @@ func addConfigFlag(flags *pflag.FlagSet) {
 // addCommonFlags are the flags that both roles have.
 func addCommonFlags(flags *pflag.FlagSet) {
 	addConfigFlag(flags)
+	flags.String("listen", "", "ip:port to listen on, if it is not the one to be known by")
+	flags.String("advertise", "", "ip:port to be known by, if it is not the one to listen on (containers, NAT)")
 	flags.String("transport", config.TransportAuto, "what to dial over: auto, tcp or quic; both are always listened on")
 	flags.String("log-format", config.LogText, "form of the log: text or json")
 	flags.String("log-level", "info", "least level to log: debug, info, warn or error")

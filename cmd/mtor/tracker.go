@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -81,6 +82,7 @@ Exit codes: 0 ok (ended by SIGTERM), 1 failed, 2 wrong usage or settings,
 	cmd.Flags().Duration("lease", config.DefaultLease, "how long a client stays listed that does not renew")
 	cmd.Flags().String("ack", config.AckSelf, "answer when a change is on this tracker's disk (self), or on another's too while one is connected (peer)")
 	cmd.Flags().Bool("accept-data-loss", false, "start empty when the seederlist file is damaged and no other tracker can be reached")
+	cmd.Flags().StringArray("trust-announced", nil, "network (CIDR) from which clients may announce another IP than their own; may be repeated")
 	cmd.Flags().String("admin", "", "loopback ip:port to answer \"mtor tracker status\" on")
 	cmd.AddCommand(newTrackerSeedersCmd(), newTrackerStatusCmd(), newTrackerForgetCmd())
 	return cmd
@@ -107,12 +109,20 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 		return err
 	}
 	defer log.close()
-	listen, dial, err := transports(c.Addr, c.Transport, log.Logger)
+	trusted, err := c.Trusted()
+	if err != nil {
+		return err
+	}
+	advertise, err := netip.ParseAddrPort(c.OwnAddr())
+	if err != nil {
+		return fmt.Errorf("tracker: %w", err)
+	}
+	listen, dial, err := transports(c.ListenAddr(), c.Transport, log.Logger)
 	if err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}
 	role, err := tracker.New(ctx, tracker.Options{
-		Addr: c.Addr, Peers: c.Peers, SeederlistFile: c.SeederlistFile,
+		Addr: c.ListenAddr(), Advertise: advertise, TrustAnnounced: trusted, Peers: c.Peers, SeederlistFile: c.SeederlistFile,
 		Listen: listen, Dial: dial, Lease: c.Lease, Log: log.Logger,
 		AckPeer: c.Ack == config.AckPeer, AcceptDataLoss: c.AcceptDataLoss,
 	})

@@ -44,11 +44,14 @@ const (
 
 // Options of a Client.
 type Options struct {
-	Addr     string   // ip:port to listen on and to be listed as; port 0 picks one
-	Trackers []string // this client's two, written into what it shares
-	StateDir string
-	Listen   transport.Table // all are listened on, on one port number
-	Dial     transport.Table // in the order of dialling
+	Addr string // ip:port to listen on; port 0 picks one
+	// Advertise is the address to be listed as: Addr if it is zero. Port 0 is
+	// the one that is listened on.
+	Advertise netip.AddrPort
+	Trackers  []string // this client's two, written into what it shares
+	StateDir  string
+	Listen    transport.Table // all are listened on, on one port number
+	Dial      transport.Table // in the order of dialling
 	// OnComplete is a program to run when a download completes, with what it
 	// was in the environment: MTOR_NAME, MTOR_PATH (absolute), MTOR_SIZE_BYTES,
 	// MTOR_TORRENT_ID (hex) and MTOR_TORRENT_FILE (the .mtorrent's absolute
@@ -60,7 +63,8 @@ type Options struct {
 // Client implements control.API.
 type Client struct {
 	o         Options
-	addr      netip.AddrPort
+	addr      netip.AddrPort // bound
+	listed    netip.AddrPort // what others dial
 	self      peer.Self
 	lib       *library.Library
 	buffers   *storage.Buffers
@@ -109,7 +113,14 @@ func New(ctx context.Context, o Options) (*Client, error) {
 		return nil, errors.Join(err, c.closeListeners(), lib.Close())
 	}
 	c.addr = netip.AddrPortFrom(c.addr.Addr().Unmap(), c.addr.Port())
-	c.self = peer.Self{ID: newID(), Addr: c.addr, Agent: agent}
+	c.listed = c.addr
+	if o.Advertise.IsValid() {
+		c.listed = netip.AddrPortFrom(o.Advertise.Addr().Unmap(), o.Advertise.Port())
+		if c.listed.Port() == 0 {
+			c.listed = netip.AddrPortFrom(c.listed.Addr(), c.addr.Port())
+		}
+	}
+	c.self = peer.Self{ID: newID(), Addr: c.listed, Agent: agent}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.peers = newPeers(c)
 	c.hooks = hook.New(hook.Options{Log: c.log, Ended: c.notify})
@@ -130,6 +141,10 @@ func newID() (id peer.ID) {
 
 // Addr is the bound address.
 func (c *Client) Addr() netip.AddrPort { return c.addr }
+
+// ListedAs is the address that the client announces. An unspecified IP stands
+// for the one that a tracker sees.
+func (c *Client) ListedAs() netip.AddrPort { return c.listed }
 
 // Run serves until ctx ends or Quit is called. Then the client leaves its
 // trackers, says bye to its peers, and saves what it knows.
@@ -212,7 +227,7 @@ func (c *Client) group(trackers [2]string) *announce.Group {
 		Keep:     func(learned []string) error { return c.lib.SetLearned(key, learned) },
 		Dialer:   c.o.Dial,
 		Self:     c.hello(),
-		Addr:     c.addr,
+		Addr:     c.listed,
 		Stamps:   c.lib,
 		Found:    c.peers.found,
 		Log:      c.log,
@@ -237,7 +252,7 @@ func (c *Client) rank(tracker string) int {
 func (c *Client) hello() *wire.Hello {
 	return &wire.Hello{
 		Version: wire.Version, Role: wire.Role_ROLE_CLIENT, NodeId: c.self.ID[:],
-		ListenAddr: c.addr.String(), Agent: agent,
+		ListenAddr: c.listed.String(), Agent: agent,
 	}
 }
 

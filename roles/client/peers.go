@@ -144,7 +144,7 @@ func (p *peers) found(id torrentfmt.ID, seeders []wire.Seeder) {
 		if room <= 0 {
 			return
 		}
-		if s.Addr != p.c.addr && p.reach(s.Addr, id) {
+		if s.Addr != p.c.listed && s.Addr != p.c.addr && p.reach(s.Addr, id) {
 			room--
 		}
 	}

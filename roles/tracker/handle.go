@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/mtor-dev/mtor/roles/tracker/registry"
@@ -89,9 +90,10 @@ func (q *requests) address(s string) (registry.Addr, *slot) {
 	if ip.IsUnspecified() {
 		ip = q.source
 	}
-	if ip != q.source {
+	if ip != q.source && !q.trusted() {
 		return registry.Addr{}, refused(wire.Error_ERROR_FOREIGN_ADDRESS,
-			"announced "+ip.String()+", but the connection comes from "+q.source.String())
+			"announced "+ip.String()+", but the connection comes from "+q.source.String()+
+				", which is not among the networks that may (trust_announced)")
 	}
 	addr := registry.AddrOf(netip.AddrPortFrom(ip, a.Port()))
 	if addr != q.last && !q.speaksFor(addr) {
@@ -99,6 +101,12 @@ func (q *requests) address(s string) (registry.Addr, *slot) {
 	}
 	q.last = addr
 	return addr, nil
+}
+
+// trusted reports whether the session comes from a network whose clients may
+// announce any address.
+func (s *session) trusted() bool {
+	return slices.ContainsFunc(s.t.opts.TrustAnnounced, func(p netip.Prefix) bool { return p.Contains(s.source) })
 }
 
 // speaksFor reports whether the session's client may be addr, besides those

@@ -32,6 +32,27 @@ func TestForeignAddressIsRefused(t *testing.T) {
 	})
 }
 
+func TestATrustedNetworkMayAnnounceOtherAddresses(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.change = func(o *Options) {
+			o.TrustAnnounced = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/30"), netip.MustParsePrefix("fd00::/8")}
+		}
+		w.start(addrA)
+		f := fileOf("f", 1)
+		inside, outside := w.call(addrA, "10.1.0.1:1"), w.call(addrA, "10.1.0.4:1")
+		outside.addr = "203.0.113.9:9"
+		if r := outside.do(announceNew(f, true), f.hashes); r.GetError() != wire.Error_ERROR_FOREIGN_ADDRESS {
+			t.Errorf("from outside the network: %v (%s)", r.GetError(), r.GetMessage())
+		}
+		inside.addr = "203.0.113.9:9"
+		inside.share(f)
+		w.expect(addrA, f, "203.0.113.9:9+")
+		inside.ok(renew(f), nil)
+		inside.ok(leave(), nil)
+		w.expect(addrA, f)
+	})
+}
+
 func TestUnspecifiedAddressStandsForTheSource(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.start(addrA)

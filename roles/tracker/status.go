@@ -17,7 +17,7 @@ func (t *Tracker) Status() admin.Status {
 	stats := t.reg.Stats()
 	s := admin.Status{
 		Node:     t.reg.NodeID().String(),
-		Addr:     t.addr.String(),
+		Addr:     t.own().String(),
 		Torrents: stats.Torrents,
 		Seeders:  stats.Listed,
 		Sessions: t.doors.inside(),

@@ -34,6 +34,12 @@ const hashBudget = 256 << 20
 type Options struct {
 	// Addr is where to listen, "ip:port"; port 0 takes a free one.
 	Addr string
+	// Advertise is where others reach the tracker: Addr if it is zero. Port 0 is
+	// the one that is listened on. It is told in hellos and in the status.
+	Advertise netip.AddrPort
+	// TrustAnnounced are the networks from which clients may announce another IP
+	// than the one that they come from.
+	TrustAnnounced []netip.Prefix
 	// Peers are the other trackers, "host:port" each.
 	Peers []string
 	// SeederlistFile is made if it does not exist.
@@ -142,6 +148,18 @@ func (t *Tracker) unbind() error {
 // Addr is the bound address, with the real port.
 func (t *Tracker) Addr() netip.AddrPort { return t.addr }
 
+// own is where others reach the tracker.
+func (t *Tracker) own() netip.AddrPort {
+	a := t.opts.Advertise
+	switch {
+	case !a.IsValid():
+		return t.addr
+	case a.Port() == 0:
+		return netip.AddrPortFrom(a.Addr(), t.addr.Port())
+	}
+	return a
+}
+
 // Stats counts what is listed.
 func (t *Tracker) Stats() registry.Stats { return t.reg.Stats() }
 
@@ -190,7 +208,7 @@ func (t *Tracker) hello() *wire.Hello {
 		Version:    wire.Version,
 		Role:       wire.Role_ROLE_TRACKER,
 		NodeId:     id[:],
-		ListenAddr: t.addr.String(),
+		ListenAddr: t.own().String(),
 		Agent:      agent,
 	}
 }
