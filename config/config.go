@@ -83,7 +83,7 @@ type Tracker struct {
 	// listened on.
 	Advertise string `mapstructure:"advertise"`
 	// Peers are the other trackers to keep in step with, 1 to MaxPeers.
-	Peers []string `mapstructure:"peers"`
+	Peers []string `mapstructure:"peers" live:"yes"`
 	// SeederlistFile is the file of rows; it is made when it is missing.
 	SeederlistFile string `mapstructure:"seederlist_file"`
 	// LogFile is appended to; LogStderr means standard error.

@@ -126,9 +126,9 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
-	reloads(log, config.ClientDefaults(), from, c, func(c config.Client) {
-		_ = log.setLevel(c.LogLevel) // it was checked
+	reloads(log, config.ClientDefaults(), from, c, func(c config.Client) error {
 		role.SetOnComplete(c.Hooks.Complete)
+		return log.setLevel(c.LogLevel)
 	})
 	_, _ = fmt.Fprintf(os.Stderr, "client ready on %s\n", role.Addr())
 	log.Info("client ready", "addr", role.Addr(), "listed_as", role.ListedAs(), "state", state)

@@ -65,9 +65,9 @@ func terminateSelf(log *slog.Logger) {
 }
 
 // reloads has the role's settings read anew at each SIGHUP. apply takes over
-// those that can change while the role runs; it is given nothing that was not
-// checked, so that it does all or, when something is wrong, is not called.
-func reloads[T config.Settings](l *roleLog, defaults T, from config.Sources, running T, apply func(T)) {
+// those that can change while the role runs, all or, with an error, none; it is
+// given nothing that was not checked.
+func reloads[T config.Settings](l *roleLog, defaults T, from config.Sources, running T, apply func(T) error) {
 	if from.File == "" {
 		return // neither arguments nor the environment can have changed
 	}
@@ -81,13 +81,14 @@ func reloads[T config.Settings](l *roleLog, defaults T, from config.Sources, run
 			return
 		}
 		now, live, fixed := config.Reload(running, next.Settings)
+		if err := apply(now); err != nil {
+			l.Error("settings not reloaded, all stay as they are", "error", err)
+			return
+		}
+		running = now
 		if len(fixed) > 0 {
 			l.Warn("changed settings ignored until the next start", "settings", fixed)
 		}
-		if len(live) > 0 {
-			apply(now)
-		}
-		running = now
 		l.Info("settings reloaded", "file", from.File, "changed", live)
 	}
 	l.reload.Store(&reload)

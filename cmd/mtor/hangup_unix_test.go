@@ -79,9 +79,17 @@ func TestHangupTakesOverWhatCanChangeAndNothingOfAFileThatIsWrong(t *testing.T) 
 		t.Errorf("%v, or a file with a mistake was taken over:\n%s", err, text)
 	}
 
-	hangup(t, one, file, common+"log_level: debug\nlease: 1m\nack: peer\n")
-	await(t, log, `"msg":"settings reloaded","file":"one.yaml","changed":["log_level"]`)
+	third := freeAddr(t)
+	start(t, dir, "tracker", third, first, "three.db", "three.log")
+	await(t, filepath.Join(dir, "three.log"), "tracker is up")
+	changed := strings.Replace(common, "]", ", \""+third+"\"]", 1)
+	hangup(t, one, file, changed+"log_level: debug\nlease: 1m\nack: peer\n")
+	await(t, log, `"msg":"settings reloaded","file":"one.yaml","changed":["peers","log_level"]`)
 	await(t, log, `"msg":"changed settings ignored until the next start","settings":["log_format","lease"]`)
+
+	// It keeps in step with the new one, which was none of its own before.
+	await(t, log, `"msg":"peer tracker connected","peer":"`+third+`"`)
+	await(t, filepath.Join(dir, "three.log"), "peer tracker connected")
 
 	// At its new level the log tells more.
 	two.Kill()

@@ -139,8 +139,11 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 		}
 		_, _ = fmt.Fprintf(os.Stdout, "admin on %s\n", asked.Addr())
 	}
-	reloads(log, config.TrackerDefaults(), from, c, func(c config.Tracker) {
-		_ = log.setLevel(c.LogLevel) // it was checked
+	reloads(log, config.TrackerDefaults(), from, c, func(c config.Tracker) error {
+		if err := role.SetPeers(c.Peers); err != nil {
+			return err
+		}
+		return log.setLevel(c.LogLevel)
 	})
 	_, _ = fmt.Fprintf(os.Stdout, "tracker ready on %s\n", role.Addr())
 	tasks, ctx := errgroup.WithContext(ctx)

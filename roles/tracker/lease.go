@@ -92,7 +92,7 @@ func (t *Tracker) silentHomes(started time.Time) []registry.NodeID {
 		if m.LastContact.After(last) {
 			last = m.LastContact
 		}
-		for _, addr := range t.opts.Peers {
+		for _, addr := range t.peers.Load().addrs {
 			if l, known := t.links.to(addr); known && l.node == m.Node {
 				open = open || l.open
 				if l.contact.After(last) {

@@ -62,3 +62,50 @@ func TestAReplyNamesTheOtherTrackersOncePerStream(t *testing.T) {
 		}
 	})
 }
+
+func TestPeersChangeWhileTrackersRun(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.pair()
+		f := fileOf("f", 1)
+		c := w.call(addrA, "10.1.0.1:1")
+		c.share(f)
+		w.start(addrC, addrA, addrB) // which nobody has told A and B of
+		w.settle()
+		w.expect(addrC, f)
+
+		for addr, others := range map[string][]string{addrA: {addrB, addrC}, addrB: {addrA, addrC}} {
+			if err := w.running[addr].SetPeers(others); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.settle()
+		w.expect(addrC, f, "10.1.0.1:1+")
+		if got := c.ok(renew(f), nil).GetTrackers(); !slices.Equal(got, []string{addrB, addrC}) {
+			t.Errorf("the client is told of %q", got)
+		}
+		g := fileOf("g", 1)
+		w.call(addrC, "10.1.0.2:2").share(g)
+		w.settle()
+		w.expect(addrA, g, "10.1.0.2:2+")
+		w.expect(addrB, g, "10.1.0.2:2+")
+
+		// B leaves: neither does A follow it, nor may it pull from A.
+		for addr, others := range map[string][]string{addrA: {addrC}, addrC: {addrA}} {
+			if err := w.running[addr].SetPeers(others); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.settle()
+		h, i := fileOf("h", 1), fileOf("i", 1)
+		c.share(h)
+		w.call(addrB, "10.1.0.3:3").share(i)
+		w.settle()
+		w.expect(addrC, h, "10.1.0.1:1+")
+		w.expect(addrB, h)
+		w.expect(addrA, i)
+		w.expect(addrC, i)
+		if err := w.running[addrA].SetPeers([]string{"nowhere"}); err == nil {
+			t.Error("an address without a port is taken")
+		}
+	})
+}

@@ -32,16 +32,22 @@ const (
 
 // peers knows which IP addresses the configured trackers have.
 type peers struct {
+	addrs   []string // as configured
 	literal map[netip.Addr]bool
 	names   []string
 
 	mu    sync.Mutex
 	ips   map[netip.Addr]bool // of names
 	found time.Time
+
+	// current ends when others are configured.
+	current context.Context
+	replace context.CancelFunc
 }
 
 func newPeers(addrs []string) (*peers, error) {
-	p := &peers{literal: map[netip.Addr]bool{}}
+	p := &peers{addrs: addrs, literal: map[netip.Addr]bool{}}
+	p.current, p.replace = context.WithCancel(context.Background())
 	for _, s := range addrs {
 		a, err := address.Parse(s)
 		if err != nil {

@@ -34,9 +34,9 @@ type requests struct {
 	// there are any, no answer may be taken from what is already durable.
 	changing atomic.Int32
 	last     registry.Addr // the client that the last request was of
-	// told is whether this stream's client has heard of the other trackers; the
+	// told is what this stream's client has heard of the other trackers; the
 	// answering goroutine's.
-	told bool
+	told *peers
 	// sample and pack are room for peers, for one reply after the other; also
 	// its own.
 	sample []registry.Seeder
@@ -183,12 +183,12 @@ func (q *requests) complete(s *slot) {
 	}
 }
 
-// tellTrackers names the other trackers to a client that is listed here. They
-// do not change while the tracker runs, so once is enough.
+// tellTrackers names the other trackers to a client that is listed here, once
+// and when they have changed.
 func (q *requests) tellTrackers(r *wire.Reply) {
-	if !q.told && r.GetLeaseSeconds() > 0 {
-		q.told = true
-		r.Trackers = q.t.opts.Peers
+	if others := q.t.peers.Load(); q.told != others && r.GetLeaseSeconds() > 0 {
+		q.told = others
+		r.Trackers = others.addrs
 	}
 }
 

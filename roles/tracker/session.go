@@ -72,7 +72,7 @@ func (t *Tracker) serve(ctx context.Context, sess transport.Session) {
 	}
 	s.source = from.Addr().WithZone("").Unmap()
 	who := sourceOf(s.source)
-	if !t.doors.enter(who, func() bool { return t.peers.has(ctx, s.source) }) {
+	if !t.doors.enter(who, func() bool { return t.peers.Load().has(ctx, s.source) }) {
 		_ = sess.Abort(code(wire.Error_ERROR_TOO_MANY))
 		t.turnedAway(sess, "too many sessions")
 		return
@@ -102,11 +102,13 @@ func (s *session) converse(ctx context.Context) error {
 		return err
 	}
 	if hello.GetRole() == wire.Role_ROLE_TRACKER {
-		if !s.t.peers.has(ctx, s.source) {
+		configured := s.t.peers.Load()
+		if !configured.has(ctx, s.source) {
 			return wire.Errorf(wire.Error_ERROR_BAD_REQUEST,
 				"a tracker from %v, which is none of the other trackers' addresses", s.source)
 		}
 		s.peer, s.node = true, registry.NodeID(hello.GetNodeId())
+		defer context.AfterFunc(configured.current, func() { _ = s.sess.Abort(code(wire.Error_ERROR_GOING_AWAY)) })()
 		s.t.links.called()
 	}
 	return s.streams(ctx)

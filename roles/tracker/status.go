@@ -26,7 +26,7 @@ func (t *Tracker) Status() admin.Status {
 	}
 	members := t.members()
 	shown := map[registry.NodeID]bool{}
-	for _, addr := range t.opts.Peers {
+	for _, addr := range t.peers.Load().addrs {
 		x := admin.Tracker{Addr: addr}
 		if l, known := t.links.to(addr); known {
 			x.Node, x.Connected = l.node.String(), l.open

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -66,7 +67,8 @@ type Tracker struct {
 	release   func() error // of the seederlist file
 	listeners []transport.Listener
 	addr      netip.AddrPort
-	peers     *peers
+	peers     atomic.Pointer[peers]
+	repeered  chan struct{} // holds a value when peers was replaced
 	links     links
 	clients   *semaphore.Weighted // of hash strings, in bytes
 	pulls     *semaphore.Weighted // the same from trackers
@@ -100,16 +102,17 @@ func New(ctx context.Context, o Options) (*Tracker, error) {
 		return nil, err
 	}
 	t := &Tracker{
-		opts:    o,
-		log:     o.Log,
-		reg:     reg,
-		peers:   ps,
-		clients: semaphore.NewWeighted(hashBudget),
-		bring:   allowance{burst: o.limits.hashBurst},
-		doors:   doors{limits: o.limits},
-		pulls:   semaphore.NewWeighted(max(hashBudget, replica.MaxHashes)),
+		opts:     o,
+		log:      o.Log,
+		reg:      reg,
+		repeered: make(chan struct{}, 1),
+		clients:  semaphore.NewWeighted(hashBudget),
+		bring:    allowance{burst: o.limits.hashBurst},
+		doors:    doors{limits: o.limits},
+		pulls:    semaphore.NewWeighted(max(hashBudget, replica.MaxHashes)),
 	}
 	t.observe()
+	t.peers.Store(ps)
 	t.reg.Collect(len(o.Peers))
 	if err := t.bind(ctx); err != nil {
 		return nil, errors.Join(err, reg.Close())
@@ -179,9 +182,7 @@ func (t *Tracker) Run(ctx context.Context) error {
 			}
 		})
 	}
-	for _, p := range t.opts.Peers {
-		loops.Go(func() { t.follow(ctx, p) })
-	}
+	loops.Go(func() { t.followAll(ctx) })
 	loops.Go(func() { t.expire(ctx) })
 	loops.Go(func() { t.hide(ctx) })
 	select {
