@@ -11,10 +11,11 @@ const (
 	// batchOps, batchEntries and batchBytes bound one commit: large enough that
 	// its fsync costs each entry little, small enough that nobody waits long.
 	// There are more entries than changes only while another tracker's are
-	// caught up with.
+	// caught up with: the more then go into a commit, the fewer times a page of
+	// the hash strings, which lie in no order, is written.
 	batchOps     = 2000
-	batchEntries = 8000
-	batchBytes   = 4 << 20
+	batchEntries = 32000
+	batchBytes   = 8 << 20
 	// sweepBatch bounds the superseded entries removed in one commit, and
 	// sweepFrom is how many it takes until they are removed along with other
 	// changes rather than in a quiet moment.
@@ -205,7 +206,7 @@ func (w *writer) sweep() bool {
 	if len(dead) == 0 || w.r.Err() != nil {
 		return false
 	}
-	return w.write(w.r.core.begin(0, 0), dead) == nil
+	return w.write(&batch{c: w.r.core}, dead) == nil
 }
 
 func (r *Registry) show(b *batch) {

@@ -25,13 +25,36 @@ type core struct {
 	peers      int      // other trackers configured, or notCollecting
 	dropped    []uint64 // by origin number: the highest entry dropped
 	gc         collector
+	// last is the origin that the owner looked up last: entries come in runs of
+	// one, and it is a long key.
+	last struct {
+		known  bool
+		origin Origin
+		n      uint32
+	}
+	usual int // entries in the batch before
 }
 
 func newCore(self Origin) *core {
 	return &core{tables: newTables(), self: self, members: map[NodeID]*member{}, peers: notCollecting}
 }
 
+// numberOf is an origin's number, if it has one. It is for the owner alone.
+func (c *core) numberOf(o Origin) (n uint32, ok bool) {
+	if c.last.known && c.last.origin == o {
+		return c.last.n, true
+	}
+	if n, ok = c.originNum[o]; ok {
+		c.last.known, c.last.origin, c.last.n = true, o, n
+	}
+	return n, ok
+}
+
+// number is an origin's number, given to it if need be.
 func (c *core) number(o Origin) uint32 {
+	if n, ok := c.numberOf(o); ok {
+		return n
+	}
 	n := intern(c.originNum, &c.origins, o)
 	for len(c.have) < len(c.origins) {
 		c.have = append(c.have, 0)
@@ -63,7 +86,7 @@ func (c *core) vector() Vector {
 }
 
 func (c *core) covers(d Dot) bool {
-	n, ok := c.originNum[d.Origin]
+	n, ok := c.numberOf(d.Origin)
 	return ok && d.Seq <= c.have[n]
 }
 
@@ -81,15 +104,44 @@ func (c *core) admit(e *Entry) {
 		_, cl := c.clientOf(e.Addr)
 		cl.given = max(cl.given, e.Stamp)
 	}
+	if e.Kind == KindRow {
+		c.admitRow(e, n)
+		return
+	}
 	cur, ok := c.get(e.key())
 	if ok && cur.Dot == e.Dot {
 		return
 	}
-	if ok && !e.beats(&cur) || c.belowFloor(e) {
+	if ok && !e.beats(&cur) {
 		c.supersede(dotRef{n, e.Dot.Seq})
 		return
 	}
 	c.set(e, n, c.supersede)
+}
+
+// admitRow is admit for rows, which are most of all: it looks for the torrent
+// and the client once.
+func (c *core) admitRow(e *Entry, origin uint32) {
+	ref := dotRef{origin, e.Dot.Seq}
+	if c.belowFloor(e) {
+		c.supersede(ref)
+		return
+	}
+	cn, _ := c.clientOf(e.Addr)
+	tn, tor := c.torrentOf(e.Torrent)
+	i := tor.find(cn)
+	if i >= 0 {
+		var cur Entry
+		c.fillRow(&cur, tor.rows[i])
+		switch {
+		case cur.Dot == e.Dot:
+			return
+		case !e.beats(&cur):
+			c.supersede(ref)
+			return
+		}
+	}
+	c.setRow(e, origin, tn, cn, i, c.supersede)
 }
 
 func (c *core) supersede(d dotRef) {
@@ -98,7 +150,7 @@ func (c *core) supersede(d dotRef) {
 }
 
 func (c *core) belowFloor(e *Entry) bool {
-	if e.Kind != KindRow {
+	if e.Kind != KindRow || c.floors == 0 {
 		return false
 	}
 	cl := c.client(e.Addr)
@@ -112,7 +164,9 @@ type batch struct {
 	wall   int64 // milliseconds since 1970
 	mono   int64 // milliseconds since the registry was opened
 	puts   []Entry
-	newest map[key]int // index into puts
+	newest map[key]int  // index into puts
+	beaten map[int]bool // the same, of what a later one of the batch replaces
+	floors int          // among puts
 	given  map[Addr]Stamp
 	seen   []Addr
 	// touched are the clients that the batch changes. What needs all of a
@@ -142,9 +196,11 @@ type chunk struct {
 }
 
 func (c *core) begin(wall, mono int64) *batch {
-	b := &batch{c: c, wall: wall, mono: mono, newest: map[key]int{}, given: map[Addr]Stamp{}, touched: map[Addr]bool{}, spans: map[Origin]uint64{}, members: map[NodeID]bool{}}
-	b.seq = c.own()
-	return b
+	return &batch{
+		c: c, wall: wall, mono: mono, seq: c.own(),
+		puts: make([]Entry, 0, c.usual), newest: make(map[key]int, c.usual), beaten: map[int]bool{},
+		given: map[Addr]Stamp{}, touched: map[Addr]bool{}, spans: map[Origin]uint64{}, members: map[NodeID]bool{},
+	}
 }
 
 // saw notes that the client spoke at this tracker.
@@ -169,6 +225,9 @@ func (b *batch) get(k key) (Entry, bool) {
 }
 
 func (b *batch) floor(a Addr) Stamp {
+	if b.floors == 0 && b.c.floors == 0 {
+		return 0
+	}
 	if i, ok := b.newest[key{kind: KindFloor, addr: a}]; ok {
 		return b.puts[i].Stamp
 	}
@@ -184,7 +243,14 @@ func (b *batch) put(e Entry) {
 	if !e.Kind.known() {
 		return
 	}
-	b.newest[e.key()] = len(b.puts) - 1
+	k := e.key()
+	if i, ok := b.newest[k]; ok {
+		b.beaten[i] = true
+	}
+	b.newest[k] = len(b.puts) - 1
+	if e.Kind == KindFloor {
+		b.floors++
+	}
 	if e.Kind != KindTorrent {
 		b.touched[e.Addr] = true
 	}
@@ -251,7 +317,7 @@ func (b *batch) haveOf(o Origin) uint64 {
 	if n, ok := b.spans[o]; ok {
 		return n
 	}
-	if n, ok := b.c.originNum[o]; ok {
+	if n, ok := b.c.numberOf(o); ok {
 		return b.c.have[n]
 	}
 	return 0
@@ -273,15 +339,15 @@ func (c *core) introduce(b *batch) {
 // those to be stored.
 func (b *batch) lasting(visit func(*Entry)) {
 	for i := range b.puts {
-		e := &b.puts[i]
-		if !e.Kind.known() || b.newest[e.key()] == i {
-			visit(e)
+		if !b.beaten[i] {
+			visit(&b.puts[i])
 		}
 	}
 }
 
 // apply shows the batch, which is durable, in the tables.
 func (c *core) apply(b *batch) {
+	c.usual = len(b.puts)
 	b.lasting(func(e *Entry) {
 		c.admit(e)
 		if e.Kind == KindHome && e.Node == c.self.Node() {

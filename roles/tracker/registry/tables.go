@@ -298,13 +298,12 @@ func (t *tables) fillRow(e *Entry, r row) {
 	e.Dot = Dot{t.origins[r.origin], r.packed >> 2}
 }
 
-// set makes e the newest entry of its register; it must beat the one there.
+// set makes e, which is no row, the newest entry of its register; it must beat
+// the one there.
 // What it supersedes is passed to old.
 func (t *tables) set(e *Entry, origin uint32, old func(dotRef)) {
 	m := mark{stamp: e.Stamp, seq: e.Dot.Seq, origin: origin}
 	switch e.Kind {
-	case KindRow:
-		t.setRow(e, origin, old)
 	case KindHome:
 		node := intern(t.nodeNum, &t.nodes, e.Node)
 		_, c := t.clientOf(e.Addr)
@@ -331,10 +330,10 @@ func (t *tables) set(e *Entry, origin uint32, old func(dotRef)) {
 	}
 }
 
-func (t *tables) setRow(e *Entry, origin uint32, old func(dotRef)) {
-	tn, tor := t.torrentOf(e.Torrent)
-	cn, c := t.clientOf(e.Addr)
-	i := tor.find(cn)
+// setRow is set for a row, of a torrent and a client with these numbers; i is
+// its place in the torrent's list, below 0 if it is new there.
+func (t *tables) setRow(e *Entry, origin, tn, cn uint32, i int, old func(dotRef)) {
+	tor, c := &t.torrents[tn], &t.clients[cn]
 	if i >= 0 {
 		was := tor.rows[i]
 		old(was.ref())

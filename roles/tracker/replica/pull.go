@@ -19,7 +19,7 @@ import (
 
 // ahead is how many messages may be decoded before the first is durable, so
 // that reading and writing overlap: two commits full.
-const ahead = 16
+const ahead = 64
 
 // Puller pulls into one registry.
 type Puller struct {
