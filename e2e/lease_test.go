@@ -156,8 +156,8 @@ func TestClientsOfAHomeThatIsAwayAreHiddenAndItsReturnDecides(t *testing.T) {
 	id := s.id("x.mtorrent")
 	s.allList(id, whole(silent, moves)...)
 	home, other := s.trackers[0], s.trackers[1]
+	silent.Kill() // first: it is at home at the other within milliseconds
 	home.Kill()
-	silent.Kill()
 	stop := s.watch(other, id, whole(moves)[0])
 	s.lists([]*tracker{other}, id, whole(moves)) // a lease and 10 seconds later
 	home.start()
