@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/mtor-dev/mtor/transport/address"
+	"github.com/mtor-dev/mtor/units"
 )
 
 // Validate implements [Settings].
@@ -93,7 +94,17 @@ func (c Client) Validate() error {
 	if err := checkNoNUL("hooks.complete", c.Hooks.Complete); err != nil {
 		return err
 	}
+	if err := checkRate("upload_limit", c.UploadLimit); err != nil {
+		return err
+	}
 	return c.checkWatch()
+}
+
+func checkRate(key string, r units.Rate) error {
+	if err := r.Check(); err != nil {
+		return errorf(key, "%v", err)
+	}
+	return nil
 }
 
 func (c Client) checkWatch() error {

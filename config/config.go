@@ -14,6 +14,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/mtor-dev/mtor/units"
 )
 
 // The transports that may be dialled. Both are always listened on.
@@ -165,6 +167,8 @@ type Client struct {
 	// WatchEvery is the time between two looks at the folders, MinWatchEvery to
 	// MaxWatchEvery.
 	WatchEvery time.Duration `mapstructure:"watch_every"`
+	// UploadLimit bounds what all torrents together send.
+	UploadLimit units.Rate `mapstructure:"upload_limit" live:"yes"`
 	// Hooks are programs to run when something has happened.
 	Hooks Hooks `mapstructure:"hooks"`
 }

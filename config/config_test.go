@@ -62,11 +62,12 @@ func TestEnvironmentAloneMakesAClient(t *testing.T) {
 	t.Setenv("MTOR_TRACKERS", "127.0.0.1:7000,127.0.0.2:7000")
 	t.Setenv("MTOR_LOG_FILE", "c.log")
 	t.Setenv("MTOR_MENU", "false")
+	t.Setenv("MTOR_UPLOAD_LIMIT", "1.5MiB")
 	got, err := Load(ClientDefaults(), Sources{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(client(func(c *Client) { c.Menu = false }), got.Settings); diff != "" {
+	if diff := cmp.Diff(client(func(c *Client) { c.Menu, c.UploadLimit = false, 3<<19 }), got.Settings); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -88,8 +89,12 @@ func TestWrongTypeNamesTheKey(t *testing.T) {
 		_, err := Load(TrackerDefaults(), Sources{})
 		wantError(t, err, c.key, c.why)
 	}
-	t.Setenv("MTOR_MENU", "perhaps")
+	t.Setenv("MTOR_UPLOAD_LIMIT", "fast")
 	_, err := Load(ClientDefaults(), Sources{})
+	wantError(t, err, "upload_limit", "20MB")
+	t.Setenv("MTOR_UPLOAD_LIMIT", "")
+	t.Setenv("MTOR_MENU", "perhaps")
+	_, err = Load(ClientDefaults(), Sources{})
 	wantError(t, err, "menu", "true or false")
 	_, err = Load(ClientDefaults(), Sources{Given: map[string]any{"menu": true, "adress": "x"}})
 	wantError(t, err, "settings", "adress")
@@ -163,6 +168,7 @@ func TestClientChecksNameTheKeyAndTheMend(t *testing.T) {
 		"watch empty":   {func(c *Client) { c.Watch, c.WatchTo = []string{""}, "b" }, "watch[0]", "empty"},
 		"watch many":    {func(c *Client) { c.Watch = make([]string, MaxWatch+1) }, "watch", "at most"},
 		"watch often":   {func(c *Client) { c.WatchEvery = time.Millisecond }, "watch_every", "1s"},
+		"slow upload":   {func(c *Client) { c.UploadLimit = 100 }, "upload_limit", "4.0 KiB/s at least"},
 		"NUL in state":  {func(c *Client) { c.State = "\x00" }, "state", "NUL"},
 	} {
 		t.Run(name, func(t *testing.T) { wantError(t, client(c.change).Validate(), c.key, c.why) })

@@ -17,6 +17,7 @@ import (
 	"github.com/mtor-dev/mtor/roles/client/library"
 	"github.com/mtor-dev/mtor/roles/client/menu"
 	"github.com/mtor-dev/mtor/roles/client/watch"
+	"github.com/mtor-dev/mtor/units"
 )
 
 var clientArgs = []string{"<client_ip:upload_port>", "<tracker_1_ip:port>", "<tracker_2_ip:port>", "<log_file>"}
@@ -85,6 +86,7 @@ while commands were read.`,
 	cmd.Flags().String("watch-to", "", "folder that the files of --watch are fetched into")
 	cmd.Flags().Duration("watch-every", config.DefaultWatchEvery, "time between two looks at the folders of --watch")
 	cmd.Flags().String("on-complete", "", "program to run when a download completes; its environment says which (docs/configuration.md)")
+	cmd.Flags().String("upload-limit", units.None, "bytes a second that all torrents together send: 20MB, 1.5MiB, 500kB, or none")
 	cmd.Flags().Bool("no-menu", false, "read no commands: serve until a signal")
 	return cmd
 }
@@ -121,13 +123,14 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	}
 	role, err := client.New(ctx, client.Options{
 		Addr: c.ListenAddr(), Advertise: advertise, Trackers: c.Trackers, StateDir: state, Listen: listen, Dial: dial,
-		OnComplete: c.Hooks.Complete, Log: log.Logger,
+		UploadLimit: int64(c.UploadLimit), OnComplete: c.Hooks.Complete, Log: log.Logger,
 	})
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
 	reloads(log, config.ClientDefaults(), from, c, func(c config.Client) error {
 		role.SetOnComplete(c.Hooks.Complete)
+		role.SetUploadLimit(int64(c.UploadLimit))
 		return log.setLevel(c.LogLevel)
 	})
 	_, _ = fmt.Fprintf(os.Stderr, "client ready on %s\n", role.Addr())

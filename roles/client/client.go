@@ -21,6 +21,7 @@ import (
 	"github.com/mtor-dev/mtor/roles/client/control"
 	"github.com/mtor-dev/mtor/roles/client/hook"
 	"github.com/mtor-dev/mtor/roles/client/library"
+	"github.com/mtor-dev/mtor/roles/client/pace"
 	"github.com/mtor-dev/mtor/roles/client/peer"
 	"github.com/mtor-dev/mtor/roles/client/storage"
 	"github.com/mtor-dev/mtor/roles/wire"
@@ -52,6 +53,9 @@ type Options struct {
 	StateDir  string
 	Listen    transport.Table // all are listened on, on one port number
 	Dial      transport.Table // in the order of dialling
+	// UploadLimit bounds what all torrents together send, in bytes a second;
+	// 0 means no limit.
+	UploadLimit int64
 	// OnComplete is a program to run when a download completes, with what it
 	// was in the environment: MTOR_NAME, MTOR_PATH (absolute), MTOR_SIZE_BYTES,
 	// MTOR_TORRENT_ID (hex) and MTOR_TORRENT_FILE (the .mtorrent's absolute
@@ -68,6 +72,7 @@ type Client struct {
 	self      peer.Self
 	lib       *library.Library
 	buffers   *storage.Buffers
+	uploads   *pace.Gate // of all torrents
 	listeners []transport.Listener
 	peers     *peers
 	hooks     *hook.Runner
@@ -97,6 +102,7 @@ func New(ctx context.Context, o Options) (*Client, error) {
 	c := &Client{
 		o: o, lib: lib, log: o.Log,
 		buffers: storage.NewBuffers(pieceBudget),
+		uploads: pace.NewGate(o.UploadLimit),
 		done:    make(chan struct{}),
 		running: make(map[torrentfmt.ID]*item),
 		groups:  make(map[string]*announce.Group),
@@ -240,6 +246,10 @@ func (c *Client) group(trackers [2]string) *announce.Group {
 // SetOnComplete chooses another program for the downloads that complete from
 // now on; empty for none.
 func (c *Client) SetOnComplete(program string) { c.hooks.Set(program) }
+
+// SetUploadLimit bounds what all torrents together send from now on, in bytes a
+// second; 0 means no limit.
+func (c *Client) SetUploadLimit(limit int64) { c.uploads.SetLimit(limit) }
 
 // rank is a tracker's place among this client's own, or behind them.
 func (c *Client) rank(tracker string) int {

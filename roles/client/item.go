@@ -12,6 +12,7 @@ import (
 	"github.com/mtor-dev/mtor/roles/client/announce"
 	"github.com/mtor-dev/mtor/roles/client/control"
 	"github.com/mtor-dev/mtor/roles/client/library"
+	"github.com/mtor-dev/mtor/roles/client/pace"
 	"github.com/mtor-dev/mtor/roles/client/storage"
 	"github.com/mtor-dev/mtor/roles/client/torrent"
 	"github.com/mtor-dev/mtor/torrentfmt"
@@ -28,7 +29,8 @@ type item struct {
 	note  string // what keeps it from running
 	// missing: its file or .mtorrent is gone or changed.
 	missing bool
-	settled bool // what follows from being whole has been done
+	settled bool       // what follows from being whole has been done
+	uploads *pace.Gate // of this torrent
 
 	run   *torrent.Torrent // nil unless its file is open
 	group *announce.Group
@@ -38,7 +40,7 @@ type item struct {
 }
 
 func newItem(c *Client, e library.Entry) *item {
-	return &item{c: c, entry: e, name: filepath.Base(e.Path), size: e.Size, note: "waits to be checked"}
+	return &item{c: c, entry: e, name: filepath.Base(e.Path), size: e.Size, note: "waits to be checked", uploads: pace.NewGate(0)}
 }
 
 // load brings back an item that the library knew at start.
@@ -103,6 +105,7 @@ func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
 	it.group = c.group(t.Trackers)
 	it.run = torrent.New(torrent.Options{
 		Torrent: t, File: file, Buffers: c.buffers,
+		Uploads: []*pace.Gate{it.uploads, c.uploads},
 		Whole: func() {
 			it.group.Put(id, t, true, false)
 			it.save()

@@ -19,6 +19,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/mtor-dev/mtor/roles/client/pace"
 	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
@@ -29,12 +30,6 @@ const (
 	helloTimeout = 10 * time.Second
 	// openTimeout bounds the first message of a stream that the peer opened.
 	openTimeout = 20 * time.Second
-	// serveTimeout bounds the sending of one piece: a peer slower than 4 KiB/s
-	// would find it sooner elsewhere.
-	serveTimeout = 2 * time.Minute
-	// maxServing is how many pieces are being sent to one peer at once;
-	// further requests wait in their streams.
-	maxServing = 32
 	// MaxStreams is how many streams one peer may have open with this side
 	// beside its links: several times what a fetcher asks for ahead. Each may
 	// hold transport.InitialCredit bytes that nobody reads.
@@ -70,8 +65,11 @@ type Local interface {
 	Pieces() int
 	// Section reads one piece; it fails for a piece that is not here.
 	Section(piece int) (*io.SectionReader, error)
-	// Served counts a piece of n bytes that was sent over a transport.
+	// Served counts n bytes of a piece that were sent over a transport.
 	Served(n int64, scheme string)
+	// Uploads are the gates that the pieces of this torrent are sent through,
+	// in order.
+	Uploads() []*pace.Gate
 }
 
 // Host finds torrents by ID.
@@ -250,7 +248,7 @@ func (c *Conn) Idle() time.Duration {
 func (c *Conn) Run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { c.Close(wire.Error_ERROR_GOING_AWAY) })
 	defer stop()
-	serving := make(chan struct{}, maxServing)
+	ctx, cancel := context.WithCancel(ctx)
 	open := make(chan struct{}, MaxStreams)
 	for {
 		st, err := c.sess.Accept(ctx)
@@ -259,11 +257,12 @@ func (c *Conn) Run(ctx context.Context) {
 		}
 		select {
 		case open <- struct{}{}:
-			c.wg.Go(func() { c.stream(st, serving, func() { <-open }) })
+			c.wg.Go(func() { c.stream(ctx, st, func() { <-open }) })
 		default:
 			st.Abort(transport.Code(wire.Error_ERROR_TOO_MANY))
 		}
 	}
+	cancel()
 	_ = c.sess.Close()
 	c.mu.Lock()
 	c.ended = true
@@ -273,7 +272,7 @@ func (c *Conn) Run(ctx context.Context) {
 
 // stream serves one stream that the peer opened. done is called once the
 // stream no longer counts against MaxStreams: a link counts against maxLinks.
-func (c *Conn) stream(st transport.Stream, serving chan struct{}, done func()) {
+func (c *Conn) stream(ctx context.Context, st transport.Stream, done func()) {
 	defer st.Close()
 	done = sync.OnceFunc(done)
 	defer done()
@@ -289,9 +288,7 @@ func (c *Conn) stream(st transport.Stream, serving chan struct{}, done func()) {
 	var err error
 	switch kind := open.GetKind().(type) {
 	case *wire.Open_Piece:
-		serving <- struct{}{} // each that holds a place is bounded by serveTimeout
-		err = c.serve(st, kind.Piece)
-		<-serving
+		err = c.serve(ctx, st, kind.Piece)
 	case *wire.Open_Torrent:
 		err = c.accept(st, in, kind.Torrent, done)
 	default:
@@ -301,39 +298,6 @@ func (c *Conn) stream(st transport.Stream, serving chan struct{}, done func()) {
 	if errors.As(err, &coded) {
 		st.Abort(transport.Code(coded.Code))
 	}
-}
-
-// serve sends one piece.
-func (c *Conn) serve(st transport.Stream, p *wire.Piece) error {
-	c.touch()
-	local, err := c.local(p.GetTorrentId())
-	if err != nil {
-		return err
-	}
-	if p.GetIndex() >= uint32(local.Pieces()) {
-		return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "piece %d of %d", p.GetIndex(), local.Pieces())
-	}
-	section, err := local.Section(int(p.GetIndex()))
-	if err != nil {
-		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d: %v", p.GetIndex(), err)
-	}
-	if err := st.SetDeadline(time.Now().Add(serveTimeout)); err != nil {
-		return err
-	}
-	n, err := st.ReadFrom(section)
-	if err != nil {
-		var abort *transport.AbortError
-		if !errors.As(err, &abort) {
-			return wire.Errorf(wire.Error_ERROR_INTERNAL, "piece %d: %v", p.GetIndex(), err)
-		}
-		return err
-	}
-	if n < section.Size() { // cut under the seeder: say so rather than send less
-		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d: the file has become shorter", p.GetIndex())
-	}
-	local.Served(n, c.sess.Scheme())
-	c.touch()
-	return st.CloseWrite()
 }
 
 func (c *Conn) local(rawID []byte) (Local, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/bits-and-blooms/bitset"
 	"go.uber.org/goleak"
 
+	"github.com/mtor-dev/mtor/roles/client/pace"
 	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
@@ -35,6 +36,8 @@ type swarm struct {
 	mu    sync.Mutex
 	have  *bitset.BitSet
 	total int
+
+	uploads []*pace.Gate
 
 	joined chan joined
 	gained chan []uint32
@@ -82,6 +85,7 @@ func (s *swarm) Lost(_ *Link, pieces []uint32)   { s.lost <- pieces }
 func (s *swarm) Gone(l *Link)                    { s.gone <- l }
 func (s *swarm) Pieces() int                     { return s.total }
 func (s *swarm) Served(n int64, _ string)        { s.served <- n }
+func (s *swarm) Uploads() []*pace.Gate           { return s.uploads }
 func (s *swarm) Snapshot() *bitset.BitSet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -465,7 +469,7 @@ func TestAPieceIsHandedToTheTransportAsASectionOfItsFile(t *testing.T) {
 	sess, _ := sessions(t)
 	c := &Conn{sess: sess, host: host{testID, local}}
 	st := &sender{}
-	if err := c.serve(st, &wire.Piece{TorrentId: testID[:], Index: 4}); err != nil {
+	if err := c.serve(t.Context(), st, &wire.Piece{TorrentId: testID[:], Index: 4}); err != nil {
 		t.Fatal(err)
 	}
 	section, ok := st.from.(*io.SectionReader)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/bits-and-blooms/bitset"
 
+	"github.com/mtor-dev/mtor/roles/client/pace"
 	"github.com/mtor-dev/mtor/roles/client/peer"
 	"github.com/mtor-dev/mtor/roles/client/picker"
 )
@@ -60,6 +61,8 @@ type Options struct {
 	Torrent Content
 	File    File
 	Buffers Buffers
+	// Uploads are the gates that its pieces are sent through, in order.
+	Uploads []*pace.Gate
 	// Whole is called once, when every piece is verified, durable and under
 	// its final name. It is not called for a torrent that begins whole.
 	Whole func()
@@ -139,6 +142,9 @@ func (t *Torrent) Section(piece int) (*io.SectionReader, error) { return t.o.Fil
 
 // Served counts an upload.
 func (t *Torrent) Served(n int64, _ string) { t.sent.Add(n) }
+
+// Uploads are the gates that pieces are sent through.
+func (t *Torrent) Uploads() []*pace.Gate { return t.o.Uploads }
 
 // Join adds a peer.
 func (t *Torrent) Join(l *peer.Link, theirs *bitset.BitSet) (*bitset.BitSet, error) {

@@ -1,0 +1,95 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/mtor-dev/mtor/roles/client/pace"
+	"github.com/mtor-dev/mtor/roles/wire"
+	"github.com/mtor-dev/mtor/transport"
+)
+
+const (
+	// turnTimeout is how long a request waits for its turn. It is then refused
+	// with the word to come back, before the fetcher takes the silence for a
+	// stall (StallTimeout).
+	turnTimeout = 5 * time.Second
+	// takeTimeout bounds the sending of one step of a piece, 128 KiB at most: a
+	// peer slower than 4 KiB/s would find it sooner elsewhere.
+	takeTimeout = 30 * time.Second
+)
+
+// serve sends one piece when its turn has come.
+func (c *Conn) serve(ctx context.Context, st transport.Stream, p *wire.Piece) error {
+	c.touch()
+	local, err := c.local(p.GetTorrentId())
+	if err != nil {
+		return err
+	}
+	if p.GetIndex() >= uint32(local.Pieces()) {
+		return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "piece %d of %d", p.GetIndex(), local.Pieces())
+	}
+	pass, err := c.turn(ctx, local)
+	if err != nil {
+		return err
+	}
+	defer pass.Leave()
+	section, err := local.Section(int(p.GetIndex()))
+	if err != nil {
+		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d: %v", p.GetIndex(), err)
+	}
+	for at := int64(0); at < section.Size(); {
+		n, err := pass.Move(ctx, func() (int64, error) {
+			want := min(pass.Step(), section.Size()-at)
+			n, err := c.send(st, part(section, at, want), at+want == section.Size())
+			local.Served(n, c.sess.Scheme())
+			return n, err
+		})
+		if err != nil {
+			var abort *transport.AbortError
+			if ctx.Err() != nil || errors.As(err, &abort) {
+				return err
+			}
+			return wire.Errorf(wire.Error_ERROR_INTERNAL, "piece %d: %v", p.GetIndex(), err)
+		}
+		if n == 0 { // cut under the seeder: say so rather than send less
+			return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d: the file has become shorter", p.GetIndex())
+		}
+		at += n
+	}
+	c.touch()
+	return nil
+}
+
+// turn waits until a piece of a torrent may be sent to this peer.
+func (c *Conn) turn(ctx context.Context, local Local) (*pace.Pass, error) {
+	patient, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	pass, err := pace.Enter(patient, c.ID, local.Uploads()...)
+	if err != nil {
+		return nil, wire.Errorf(wire.Error_ERROR_TOO_MANY, "no turn within %s", turnTimeout)
+	}
+	return pass, nil
+}
+
+// send sends one step of a piece, and the end of the stream behind the last:
+// the fetcher need not wait for what this side's limits want.
+func (c *Conn) send(st transport.Stream, step *io.SectionReader, last bool) (int64, error) {
+	if err := st.SetDeadline(time.Now().Add(takeTimeout)); err != nil {
+		return 0, err
+	}
+	n, err := st.ReadFrom(step)
+	if err == nil && last && n == step.Size() {
+		err = st.CloseWrite()
+	}
+	return n, err
+}
+
+// part is n bytes of a section from at on, as a section of what that one reads
+// from: a section of a section would not be sent by sendfile.
+func part(s *io.SectionReader, at, n int64) *io.SectionReader {
+	r, base, _ := s.Outer()
+	return io.NewSectionReader(r, base+at, n)
+}
