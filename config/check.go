@@ -97,6 +97,9 @@ func (c Client) Validate() error {
 	if err := checkRate("upload_limit", c.UploadLimit); err != nil {
 		return err
 	}
+	if err := checkRate("download_limit", c.DownloadLimit); err != nil {
+		return err
+	}
 	return c.checkWatch()
 }
 

@@ -167,8 +167,10 @@ type Client struct {
 	// WatchEvery is the time between two looks at the folders, MinWatchEvery to
 	// MaxWatchEvery.
 	WatchEvery time.Duration `mapstructure:"watch_every"`
-	// UploadLimit bounds what all torrents together send.
-	UploadLimit units.Rate `mapstructure:"upload_limit" live:"yes"`
+	// UploadLimit and DownloadLimit bound what all torrents together send and
+	// fetch.
+	UploadLimit   units.Rate `mapstructure:"upload_limit" live:"yes"`
+	DownloadLimit units.Rate `mapstructure:"download_limit" live:"yes"`
 	// Hooks are programs to run when something has happened.
 	Hooks Hooks `mapstructure:"hooks"`
 }

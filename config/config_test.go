@@ -169,6 +169,7 @@ func TestClientChecksNameTheKeyAndTheMend(t *testing.T) {
 		"watch many":    {func(c *Client) { c.Watch = make([]string, MaxWatch+1) }, "watch", "at most"},
 		"watch often":   {func(c *Client) { c.WatchEvery = time.Millisecond }, "watch_every", "1s"},
 		"slow upload":   {func(c *Client) { c.UploadLimit = 100 }, "upload_limit", "4.0 KiB/s at least"},
+		"slow download": {func(c *Client) { c.DownloadLimit = -1 }, "download_limit", "20MB"},
 		"NUL in state":  {func(c *Client) { c.State = "\x00" }, "state", "NUL"},
 	} {
 		t.Run(name, func(t *testing.T) { wantError(t, client(c.change).Validate(), c.key, c.why) })

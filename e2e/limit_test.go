@@ -6,22 +6,34 @@ import (
 	"time"
 )
 
-// TestAnUploadLimitIsKeptOverEachTransport measures in the one direction that a
-// noisy machine cannot spoil: a limited upload is never faster than its limit.
-// That it is hardly slower is shown in virtual time.
-func TestAnUploadLimitIsKeptOverEachTransport(t *testing.T) {
+// TestALimitIsKeptOverEachTransport measures in the one direction that a noisy
+// machine cannot spoil: what is limited is never faster than its limit. That it
+// is hardly slower is shown in virtual time.
+func TestALimitIsKeptOverEachTransport(t *testing.T) {
 	const limit, size = 4 << 20, 24 * pieceSize // 3 s
-	for _, transport := range []string{"tcp", "quic"} {
-		t.Run(transport, func(t *testing.T) {
+	for _, c := range []struct{ name, transport, sharer, downloader string }{
+		{"upload", "tcp", "limit up 4MiB", ""},
+		{"upload", "quic", "limit x.mtorrent up 4MiB", ""},
+		{"download", "tcp", "", "limit down 4MiB"},
+		{"download", "quic", "", "limit down 4MiB"},
+	} {
+		t.Run(c.name+" "+c.transport, func(t *testing.T) {
+			transport := c.transport
 			t.Parallel()
 			s := newSwarm(t)
 			s.write("data", size, 1)
-			sharer := s.client(10, "sharer", "--transport", transport, "--upload-limit", "4MiB")
+			sharer := s.client(10, "sharer", "--transport", transport)
 			sharer.do("share data x.mtorrent")
+			if c.sharer != "" {
+				sharer.do(c.sharer)
+			}
 			began := time.Now()
 			var downloaders []*client
 			for i := range 2 {
 				d := s.client(20+i, fmt.Sprintf("downloader-%d", i), "--transport", transport)
+				if c.downloader != "" {
+					d.do(c.downloader)
+				}
 				d.do(fmt.Sprintf("get x.mtorrent copy-%d", i))
 				downloaders = append(downloaders, d)
 			}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mtor-dev/mtor/config"
 	"github.com/mtor-dev/mtor/roles/client"
+	"github.com/mtor-dev/mtor/roles/client/control"
 	"github.com/mtor-dev/mtor/roles/client/library"
 	"github.com/mtor-dev/mtor/roles/client/menu"
 	"github.com/mtor-dev/mtor/roles/client/watch"
@@ -87,6 +88,7 @@ while commands were read.`,
 	cmd.Flags().Duration("watch-every", config.DefaultWatchEvery, "time between two looks at the folders of --watch")
 	cmd.Flags().String("on-complete", "", "program to run when a download completes; its environment says which (docs/configuration.md)")
 	cmd.Flags().String("upload-limit", units.None, "bytes a second that all torrents together send: 20MB, 1.5MiB, 500kB, or none")
+	cmd.Flags().String("download-limit", units.None, "bytes a second that all torrents together fetch")
 	cmd.Flags().Bool("no-menu", false, "read no commands: serve until a signal")
 	return cmd
 }
@@ -123,15 +125,18 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	}
 	role, err := client.New(ctx, client.Options{
 		Addr: c.ListenAddr(), Advertise: advertise, Trackers: c.Trackers, StateDir: state, Listen: listen, Dial: dial,
-		UploadLimit: int64(c.UploadLimit), OnComplete: c.Hooks.Complete, Log: log.Logger,
+		UploadLimit: int64(c.UploadLimit), DownloadLimit: int64(c.DownloadLimit),
+		OnComplete: c.Hooks.Complete, Log: log.Logger,
 	})
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
-	reloads(log, config.ClientDefaults(), from, c, func(c config.Client) error {
-		role.SetOnComplete(c.Hooks.Complete)
-		role.SetUploadLimit(int64(c.UploadLimit))
-		return log.setLevel(c.LogLevel)
+	reloads(log, config.ClientDefaults(), from, c, func(next config.Client) error {
+		role.SetOnComplete(next.Hooks.Complete)
+		change := limitChange(c, next)
+		c = next
+		_, err := role.SetLimits(ctx, "", change)
+		return errors.Join(err, log.setLevel(next.LogLevel))
 	})
 	_, _ = fmt.Fprintf(os.Stderr, "client ready on %s\n", role.Addr())
 	log.Info("client ready", "addr", role.Addr(), "listed_as", role.ListedAs(), "state", state)
@@ -144,6 +149,18 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	err = serve(ctx, role, run, c.Menu)
 	log.Info("client ended")
 	return err
+}
+
+// limitChange leaves a limit as it is that is the same in both settings: one set
+// in the menu goes on.
+func limitChange(now, next config.Client) (change control.LimitChange) {
+	if now.UploadLimit != next.UploadLimit {
+		change.Up = (*int64)(&next.UploadLimit)
+	}
+	if now.DownloadLimit != next.DownloadLimit {
+		change.Down = (*int64)(&next.DownloadLimit)
+	}
+	return change
 }
 
 // absolute makes paths absolute: the working directory may change.

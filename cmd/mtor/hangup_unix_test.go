@@ -101,3 +101,34 @@ func TestHangupTakesOverWhatCanChangeAndNothingOfAFileThatIsWrong(t *testing.T) 
 		t.Error(err)
 	}
 }
+
+func TestHangupChangesTheLimitsOfAClient(t *testing.T) {
+	ctx, dir := patient(t), t.TempDir()
+	file := filepath.Join(dir, "c.yaml")
+	common := "addr: " + freeAddr(t) + "\ntrackers: [\"" + freeAddr(t) + "\", \"" + freeAddr(t) + "\"]\nlog_file: c.log\nstate: state\n"
+	if err := os.WriteFile(file, []byte(common+"upload_limit: 2MB\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, dir, "client", "--config", "c.yaml")
+	if _, err := c.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	says := func(command, want string) {
+		t.Helper()
+		got, err := c.Ask(ctx, command)
+		if want = "limit of all torrents together: " + want; err != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", command, got, err, want)
+		}
+	}
+	says("limit", "up 2.0 MB/s, down none")
+	says("limit down 1MiB", "up 2.0 MB/s, down 1.0 MiB/s")
+	hangup(t, c, file, common+"upload_limit: 20MB\n")
+	await(t, filepath.Join(dir, "c.log"), `msg="settings reloaded"`)
+	says("limit", "up 20 MB/s, down 1.0 MiB/s")
+	if err := c.Type("quit"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(ctx); err != nil {
+		t.Error(err)
+	}
+}

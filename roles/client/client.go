@@ -53,9 +53,9 @@ type Options struct {
 	StateDir  string
 	Listen    transport.Table // all are listened on, on one port number
 	Dial      transport.Table // in the order of dialling
-	// UploadLimit bounds what all torrents together send, in bytes a second;
-	// 0 means no limit.
-	UploadLimit int64
+	// UploadLimit and DownloadLimit bound what all torrents together send and
+	// fetch, in bytes a second; 0 means no limit.
+	UploadLimit, DownloadLimit int64
 	// OnComplete is a program to run when a download completes, with what it
 	// was in the environment: MTOR_NAME, MTOR_PATH (absolute), MTOR_SIZE_BYTES,
 	// MTOR_TORRENT_ID (hex) and MTOR_TORRENT_FILE (the .mtorrent's absolute
@@ -73,6 +73,7 @@ type Client struct {
 	lib       *library.Library
 	buffers   *storage.Buffers
 	uploads   *pace.Gate // of all torrents
+	downloads *pace.Gate // the same
 	listeners []transport.Listener
 	peers     *peers
 	hooks     *hook.Runner
@@ -102,7 +103,7 @@ func New(ctx context.Context, o Options) (*Client, error) {
 	c := &Client{
 		o: o, lib: lib, log: o.Log,
 		buffers: storage.NewBuffers(pieceBudget),
-		uploads: pace.NewGate(o.UploadLimit),
+		uploads: pace.NewGate(o.UploadLimit), downloads: pace.NewFreeGate(o.DownloadLimit),
 		done:    make(chan struct{}),
 		running: make(map[torrentfmt.ID]*item),
 		groups:  make(map[string]*announce.Group),
@@ -246,10 +247,6 @@ func (c *Client) group(trackers [2]string) *announce.Group {
 // SetOnComplete chooses another program for the downloads that complete from
 // now on; empty for none.
 func (c *Client) SetOnComplete(program string) { c.hooks.Set(program) }
-
-// SetUploadLimit bounds what all torrents together send from now on, in bytes a
-// second; 0 means no limit.
-func (c *Client) SetUploadLimit(limit int64) { c.uploads.SetLimit(limit) }
 
 // rank is a tracker's place among this client's own, or behind them.
 func (c *Client) rank(tracker string) int {

@@ -28,9 +28,10 @@ type item struct {
 	size  int64
 	note  string // what keeps it from running
 	// missing: its file or .mtorrent is gone or changed.
-	missing bool
-	settled bool       // what follows from being whole has been done
-	uploads *pace.Gate // of this torrent
+	missing   bool
+	settled   bool       // what follows from being whole has been done
+	uploads   *pace.Gate // of this torrent
+	downloads *pace.Gate
 
 	run   *torrent.Torrent // nil unless its file is open
 	group *announce.Group
@@ -40,7 +41,10 @@ type item struct {
 }
 
 func newItem(c *Client, e library.Entry) *item {
-	return &item{c: c, entry: e, name: filepath.Base(e.Path), size: e.Size, note: "waits to be checked", uploads: pace.NewGate(0)}
+	return &item{
+		c: c, entry: e, name: filepath.Base(e.Path), size: e.Size, note: "waits to be checked",
+		uploads: pace.NewGate(0), downloads: pace.NewFreeGate(0),
+	}
 }
 
 // load brings back an item that the library knew at start.
@@ -105,7 +109,8 @@ func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
 	it.group = c.group(t.Trackers)
 	it.run = torrent.New(torrent.Options{
 		Torrent: t, File: file, Buffers: c.buffers,
-		Uploads: []*pace.Gate{it.uploads, c.uploads},
+		Uploads:   []*pace.Gate{it.uploads, c.uploads},
+		Downloads: []*pace.Gate{it.downloads, c.downloads},
 		Whole: func() {
 			it.group.Put(id, t, true, false)
 			it.save()

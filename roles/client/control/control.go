@@ -27,6 +27,10 @@ type API interface {
 	// deletes its .mtorrent, never the file. mtorrent is a path, or the last
 	// component of one when that is unambiguous.
 	Remove(ctx context.Context, mtorrent string) error
+	// SetLimits changes the limits of one torrent, named as for Remove, or with
+	// an empty name those of all torrents together, and returns what they are
+	// then. They hold at once, and until the client ends.
+	SetLimits(ctx context.Context, mtorrent string, change LimitChange) (Limits, error)
 	// Wait returns when no download is running, nor a program that the end of
 	// one has started, with those that were running at the call or have failed
 	// since the client started; timeout 0 means no limit. When some are still running at the timeout, it returns the list
@@ -65,6 +69,16 @@ type Download struct {
 	// this run of the client.
 	Sources map[string]int
 }
+
+// Limits are bytes a second that may be sent and fetched; 0 means any number.
+type Limits struct {
+	Name     string // filename in the torrent; empty for all torrents together
+	Up, Down int64
+}
+
+// LimitChange is new limits, in bytes a second, 0 for none; nil leaves one as it
+// is.
+type LimitChange struct{ Up, Down *int64 }
 
 // pieceSize is torrentfmt.PieceSize; this package imports nothing of mtor, so
 // that a menu or a page that imports it imports no more.

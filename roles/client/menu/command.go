@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mtor-dev/mtor/roles/client/control"
 )
 
 // mtorrentExt ends the name of what share writes, so that a mistyped pair of
@@ -16,6 +18,8 @@ type command struct {
 	verb    string
 	args    []string
 	timeout time.Duration // of wait; 0 means no limit
+	limits  control.LimitChange
+	limited string // the torrent that limit is for; empty means all together
 }
 
 // verb is a row of the grammar.
@@ -31,6 +35,7 @@ var verbs = []verb{
 	{"get", []string{"<path to .mtorrent>", "<destination path>"}, "fetch the file; an existing folder keeps its name"},
 	{"show downloads", nil, "[D] downloading, [S] seeding, [!] stopped"},
 	{"remove", []string{"<filename.mtorrent>"}, "stop sharing and delete the .mtorrent, never the file"},
+	{"limit", nil, "bytes a second: 20MB, 1MiB, none; of all torrents, or of one"},
 	{"wait", nil, "until no download is running, at most D (30s, 5m)"},
 	{"help", nil, "this list"},
 	{"quit", nil, "leave all seeder lists and end"},
@@ -38,8 +43,11 @@ var verbs = []verb{
 
 // usage is how the verb is typed.
 func (v verb) usage() string {
-	if v.name == "wait" {
+	switch v.name {
+	case "wait":
 		return "wait [--timeout D]"
+	case "limit":
+		return limitUsage
 	}
 	return strings.Join(append([]string{v.name}, v.args...), " ")
 }
@@ -78,8 +86,11 @@ func parse(line, home string) (command, error) {
 		return command{}, &commandError{what: name, why: unknown(list)}
 	}
 	c := command{verb: name, args: args}
-	if name == "wait" {
+	switch name {
+	case "wait":
 		return waitCommand(c)
+	case "limit":
+		return limitCommand(c)
 	}
 	return c, checkArgs(c, verbs[i])
 }

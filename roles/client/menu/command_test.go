@@ -112,6 +112,30 @@ func TestWaitReadsItsTimeout(t *testing.T) {
 	}
 }
 
+func TestLimitReadsItsDirections(t *testing.T) {
+	up, down, none := int64(20_000_000), int64(1<<20), int64(0)
+	for line, want := range map[string]command{
+		"limit":                           {verb: "limit"},
+		"limit up 20MB":                   {verb: "limit", limits: control.LimitChange{Up: &up}},
+		"limit down 1MiB/s up 20MB":       {verb: "limit", limits: control.LimitChange{Up: &up, Down: &down}},
+		"limit a.mtorrent":                {verb: "limit", limited: "a.mtorrent"},
+		"limit 'my a.mtorrent' down none": {verb: "limit", limited: "my a.mtorrent", limits: control.LimitChange{Down: &none}},
+	} {
+		got, err := parse(line, "")
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(command{})); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", line, err, diff)
+		}
+	}
+	for line, want := range map[string]string{
+		"limit up": "lacks its rate", "limit up fast": "20MB", "limit up 100": "at least",
+		"limit up 1MB up 2MB": "twice", "limit a b": "limit [<filename.mtorrent>]", "limit ''": "empty",
+	} {
+		if _, err := parse(line, ""); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", line, err, want)
+		}
+	}
+}
+
 func TestShowLineIsStable(t *testing.T) {
 	for want, d := range map[string]control.Download{
 		"[D] a.iso 42% 1.1 MiB/s 3 peers":                 {Name: "a.iso", State: control.Downloading, Size: 1000, Done: 429, DownRate: 1_200_000, Peers: 3},

@@ -22,6 +22,7 @@ type memory struct {
 	changed chan struct{}              // closed and made anew at each change
 	hashing func(report func(n int64)) // stands for reading a file; may be nil
 	quits   int
+	limits  map[string]control.Limits // by name
 }
 
 // remote is a torrent that others share.
@@ -34,7 +35,7 @@ type remote struct {
 var _ control.API = (*memory)(nil)
 
 func newMemory() *memory {
-	return &memory{files: map[string]int64{}, remote: map[string]remote{}, changed: make(chan struct{})}
+	return &memory{files: map[string]int64{}, remote: map[string]remote{}, limits: map[string]control.Limits{}, changed: make(chan struct{})}
 }
 
 func (m *memory) add(d control.Download) control.Download {
@@ -121,6 +122,28 @@ func (m *memory) Remove(_ context.Context, mtorrent string) error {
 	}
 	m.list = slices.Delete(m.list, i, i+1)
 	return nil
+}
+
+func (m *memory) SetLimits(_ context.Context, mtorrent string, change control.LimitChange) (control.Limits, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := control.Limits{}
+	if mtorrent != "" {
+		i := slices.IndexFunc(m.list, func(d *control.Download) bool { return path.Base(d.Mtorrent) == path.Base(mtorrent) })
+		if i < 0 {
+			return l, fmt.Errorf("limit %s: not in the library", mtorrent)
+		}
+		l.Name = m.list[i].Name
+	}
+	l.Up, l.Down = m.limits[l.Name].Up, m.limits[l.Name].Down
+	if change.Up != nil {
+		l.Up = *change.Up
+	}
+	if change.Down != nil {
+		l.Down = *change.Down
+	}
+	m.limits[l.Name] = l
+	return l, nil
 }
 
 func (m *memory) Wait(ctx context.Context, timeout time.Duration) ([]control.Download, error) {

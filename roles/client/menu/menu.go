@@ -144,6 +144,8 @@ func (s *session) command(ctx context.Context, text string) (over bool) {
 		} else {
 			s.answer("removed %s", printable(c.args[0]))
 		}
+	case "limit":
+		s.limit(ctx, c.limited, c.limits)
 	case "wait":
 		s.wait(ctx, c.timeout, false)
 	case "help":

@@ -7,6 +7,7 @@ package pace
 import (
 	"cmp"
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -48,10 +49,13 @@ const (
 // Gate bounds what goes through it. The zero value is no gate; see [NewGate].
 // All methods may be called from several goroutines.
 type Gate struct {
+	free bool // without a limit, nobody waits for a turn
+
 	mu      sync.Mutex
 	limit   int64 // bytes a second; 0 means none
 	bucket  *rate.Limiter
 	turns   int // how many may be taken
+	each    int // how many of them by one peer
 	taken   int
 	members map[any]*member
 	grants  uint64 // turns given so far
@@ -74,9 +78,16 @@ type turn struct {
 	lending bool // may be given to another at any moment
 }
 
-// NewGate makes a gate with a limit in bytes a second; 0 means none.
-func NewGate(limit int64) *Gate {
-	g := &Gate{members: make(map[any]*member)}
+// NewGate makes a gate with a limit in bytes a second; 0 means none. Turns are
+// bounded without a limit, too: it is for what others ask of this side.
+func NewGate(limit int64) *Gate { return newGate(false, limit) }
+
+// NewFreeGate makes a gate that lets everything pass while it has no limit: it
+// is for what this side asks of others.
+func NewFreeGate(limit int64) *Gate { return newGate(true, limit) }
+
+func newGate(free bool, limit int64) *Gate {
+	g := &Gate{free: free, members: make(map[any]*member)}
 	g.SetLimit(limit)
 	return g
 }
@@ -87,6 +98,16 @@ func (g *Gate) Limit() int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.limit
+}
+
+// Ahead is how many pieces are worth having in line at the gate: more only wait.
+func (g *Gate) Ahead() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.turns > maxTurns {
+		return math.MaxInt
+	}
+	return 2 * g.turns
 }
 
 // SetLimit changes the limit; 0 means none. What is under way follows with its
@@ -103,7 +124,10 @@ func (g *Gate) SetLimit(limit int64) {
 		g.bucket = rate.NewLimiter(rate.Limit(limit), burst(limit))
 		g.bucket.AllowN(time.Now(), burst(limit))
 	}
-	g.limit, g.turns = limit, turnsAt(limit)
+	g.limit, g.turns, g.each = limit, turnsAt(limit), perMember
+	if g.free && limit == 0 {
+		g.turns, g.each = math.MaxInt, math.MaxInt
+	}
 	g.grant()
 }
 
@@ -126,6 +150,9 @@ func (g *Gate) step() int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.limit == 0 {
+		if g.free {
+			return math.MaxInt64
+		}
 		return maxStep
 	}
 	return min(int64(burst(g.limit)), limitedStep)
@@ -290,7 +317,7 @@ func (g *Gate) grant() {
 func (g *Gate) next() *member {
 	var best *member
 	for _, m := range g.members {
-		if len(m.queue) == 0 || m.taken >= perMember {
+		if len(m.queue) == 0 || m.taken >= g.each {
 			continue
 		}
 		if best == nil || before(m, best) {

@@ -93,6 +93,31 @@ func TestALimitHoldsWithinAFewPercentAtEveryRate(t *testing.T) {
 	}
 }
 
+func TestAFreeGateHoldsNothingUpUntilItHasALimit(t *testing.T) {
+	during(t, 20*time.Second, func(ctx context.Context, u *upload) {
+		g := NewFreeGate(0)
+		var passes []*Pass
+		for range 3 * maxTurns { // all of one peer
+			p, err := Enter(ctx, "a", g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := p.Step(); n < 1<<30 {
+				t.Fatalf("without a limit %d bytes go at once", n)
+			}
+			passes = append(passes, p)
+		}
+		for _, p := range passes {
+			p.Leave()
+		}
+		g.SetLimit(1 << 20)
+		u.take(ctx, "a", 24, g)
+		u.take(ctx, "b", 24, g)
+		<-ctx.Done()
+		within(t, "20 s", u.total(), 20<<20, 4)
+	})
+}
+
 func TestALimitFollowsItsChangesWhilePiecesAreOnTheirWay(t *testing.T) {
 	during(t, 15*time.Second, func(ctx context.Context, u *upload) {
 		g := NewGate(0)

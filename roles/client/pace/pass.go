@@ -2,6 +2,7 @@ package pace
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -37,7 +38,7 @@ func (p *Pass) Leave() {
 
 // Step is how many bytes [Pass.Move] should move next, at least 1.
 func (p *Pass) Step() int64 {
-	n := int64(maxStep)
+	n := int64(math.MaxInt64)
 	for _, t := range p.turns {
 		n = min(n, t.gate.step())
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mtor-dev/mtor/roles/client/pace"
 	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
@@ -335,10 +336,16 @@ var (
 	ErrCut = errors.New("the piece is cut short")
 )
 
-// Fetch asks the peer for a piece and fills buf with it; buf is exactly the
-// piece's length. The bytes are not verified. When ctx ends, the peer is told
-// that the piece is no longer wanted. Any other refusal is a [*wire.CodeError].
-func (l *Link) Fetch(ctx context.Context, piece int, buf []byte) error {
+// Fetch asks the peer for a piece when its turn has come at gates, and fills buf
+// with it as fast as they let it; buf is exactly the piece's length. The bytes
+// are not verified. When ctx ends, the peer is told that the piece is no longer
+// wanted. Any other refusal is a [*wire.CodeError].
+func (l *Link) Fetch(ctx context.Context, piece int, buf []byte, gates ...*pace.Gate) error {
+	pass, err := pace.Enter(ctx, l.conn.ID, gates...)
+	if err != nil {
+		return err
+	}
+	defer pass.Leave()
 	st, err := l.openStream(ctx)
 	if err != nil {
 		return err
@@ -351,8 +358,18 @@ func (l *Link) Fetch(ctx context.Context, piece int, buf []byte) error {
 	err = say(st, &wire.Open{Kind: &wire.Open_Piece{Piece: &wire.Piece{
 		TorrentId: l.id[:], Index: uint32(piece),
 	}}})
-	if err == nil {
-		err = fill(st, buf)
+	for at := 0; err == nil && at < len(buf); {
+		var n int64
+		n, err = pass.Move(ctx, func() (int64, error) {
+			next := buf[at:]
+			next = next[:min(int64(len(next)), pass.Step())]
+			n, err := fill(st, next)
+			if errors.Is(err, ErrCut) {
+				err = fmt.Errorf("%w: %d bytes are missing", ErrCut, len(buf)-at-n)
+			}
+			return int64(n), err
+		})
+		at += int(n)
 	}
 	if ctx.Err() != nil && err != nil {
 		return ctx.Err()
@@ -380,25 +397,25 @@ func (l *Link) openStream(ctx context.Context) (transport.Stream, error) {
 }
 
 // fill reads buf whole, giving up when too little comes for StallTimeout.
-func fill(st transport.Stream, buf []byte) error {
-	for {
-		n, err := st.ReadFull(buf)
+func fill(st transport.Stream, buf []byte) (int, error) {
+	for done := 0; ; {
+		if err := st.SetDeadline(time.Now().Add(StallTimeout)); err != nil {
+			return done, err
+		}
+		n, err := st.ReadFull(buf[done:])
+		done += n
 		var ended *transport.SessionError
 		switch {
 		case err == nil:
-			return nil
+			return done, nil
 		case errors.As(err, &ended):
-			return err // it may wrap an unexpected end, which is the connection's
+			return done, err // it may wrap an unexpected end, which is the connection's
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return fmt.Errorf("%w: %d bytes are missing", ErrCut, len(buf)-n)
+			return done, ErrCut
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return err
+			return done, err
 		case n < minProgress:
-			return ErrStalled
-		}
-		buf = buf[n:]
-		if err := st.SetDeadline(time.Now().Add(StallTimeout)); err != nil {
-			return err
+			return done, ErrStalled
 		}
 	}
 }

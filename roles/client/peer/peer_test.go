@@ -434,7 +434,7 @@ func (died) ReadFull([]byte) (int, error) {
 func (died) SetDeadline(time.Time) error { return nil }
 
 func TestAPeerThatDiesInsideAPieceIsNoLiar(t *testing.T) {
-	if err := fill(died{}, make([]byte, 100)); err == nil || errors.Is(err, ErrCut) {
+	if _, err := fill(died{}, make([]byte, 100)); err == nil || errors.Is(err, ErrCut) {
 		t.Errorf("got %v, want the session's error", err)
 	}
 }
@@ -446,7 +446,7 @@ func (dripper) ReadFull([]byte) (int, error) { return 1, os.ErrDeadlineExceeded 
 func (dripper) SetDeadline(time.Time) error  { return nil }
 
 func TestAPeerThatDripsIsStalled(t *testing.T) {
-	if err := fill(dripper{}, make([]byte, 1<<20)); !errors.Is(err, ErrStalled) {
+	if _, err := fill(dripper{}, make([]byte, 1<<20)); !errors.Is(err, ErrStalled) {
 		t.Errorf("got %v, want ErrStalled", err)
 	}
 }

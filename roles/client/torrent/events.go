@@ -117,8 +117,8 @@ func (e arrived) apply(s *swarm) {
 	}
 	s.complete()
 	switch {
-	case s.picker.Endgame():
-		s.ask() // peers that had nothing more to give may double what is on its way
+	case s.picker.Endgame(), s.limited():
+		s.ask() // peers that were not asked may give this, or double what is on its way
 	case src != nil:
 		s.askOf(src)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -131,7 +132,7 @@ func (s *swarm) askOf(src *source) {
 	if s.whole || s.ending || s.failed || time.Now().Before(src.restTill) {
 		return
 	}
-	for len(src.asked) < src.window && s.picker.Wants(src.handle) {
+	for len(src.asked) < src.window && s.inflight < s.ahead() && s.picker.Wants(src.handle) {
 		buf, ok := s.o.Buffers.TryGet()
 		if !ok {
 			if s.starved == nil {
@@ -155,6 +156,19 @@ func (s *swarm) askOf(src *source) {
 	}
 }
 
+// ahead bounds the pieces in flight by what the download limits let through, so
+// that a slow torrent does not hold all buffers.
+func (s *swarm) ahead() int {
+	n := math.MaxInt
+	for _, g := range s.o.Downloads {
+		n = min(n, g.Ahead())
+	}
+	return n
+}
+
+// limited reports whether this side itself slows its downloads down.
+func (s *swarm) limited() bool { return s.ahead() < math.MaxInt }
+
 var (
 	errBadPiece = errors.New("a piece with the wrong digest")
 	errDisk     = errors.New("cannot write")
@@ -164,7 +178,7 @@ var (
 func (t *Torrent) fetch(ctx context.Context, l *peer.Link, piece int, buf []byte) error {
 	defer t.o.Buffers.Put(buf)
 	data := buf[:t.o.Torrent.PieceLen(piece)]
-	if err := l.Fetch(ctx, piece, data); err != nil {
+	if err := l.Fetch(ctx, piece, data, t.o.Downloads...); err != nil {
 		return err
 	}
 	if !t.o.Torrent.PieceOK(piece, data) {
@@ -322,7 +336,9 @@ func (s *swarm) tick(now time.Time) {
 		st.DownRate = blend(st.DownRate, down)
 	})
 	s.ask()
-	s.freeSlow(now)
+	if !s.limited() { // else every piece may take long
+		s.freeSlow(now)
+	}
 }
 
 // freeSlow takes pieces back from peers that hold them for long, when another

@@ -63,6 +63,8 @@ type Options struct {
 	Buffers Buffers
 	// Uploads are the gates that its pieces are sent through, in order.
 	Uploads []*pace.Gate
+	// Downloads are those that they are fetched through.
+	Downloads []*pace.Gate
 	// Whole is called once, when every piece is verified, durable and under
 	// its final name. It is not called for a torrent that begins whole.
 	Whole func()

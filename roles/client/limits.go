@@ -1,0 +1,34 @@
+package client
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/mtor-dev/mtor/roles/client/control"
+	"github.com/mtor-dev/mtor/roles/client/pace"
+)
+
+// SetLimits implements control.API.
+func (c *Client) SetLimits(_ context.Context, mtorrent string, change control.LimitChange) (control.Limits, error) {
+	up, down, name := c.uploads, c.downloads, ""
+	if mtorrent != "" {
+		it, err := c.find(mtorrent)
+		if err != nil {
+			return control.Limits{}, fmt.Errorf("limit: %w", err)
+		}
+		up, down, name = it.uploads, it.downloads, c.describe(it).Name
+	}
+	set(up, change.Up)
+	set(down, change.Down)
+	l := control.Limits{Name: name, Up: up.Limit(), Down: down.Limit()}
+	if change.Up != nil || change.Down != nil {
+		c.log.Info("limits set", "name", name, "upload_limit", l.Up, "download_limit", l.Down)
+	}
+	return l, nil
+}
+
+func set(g *pace.Gate, limit *int64) {
+	if limit != nil {
+		g.SetLimit(*limit)
+	}
+}
