@@ -214,29 +214,3 @@ func TestDownloadGoesOnElsewhereWhenItsSourceEnds(t *testing.T) {
 		}
 	}
 }
-
-func TestRemoveIsRefusedWhileItDownloads(t *testing.T) {
-	t.Parallel()
-	s := newSwarm(t)
-	s.write("data", 3*pieceSize, 1)
-	sharer := s.client(10, "sharer")
-	sharer.do("share data x.mtorrent")
-	id := s.id("x.mtorrent")
-	sharer.quit()
-	d := s.client(20, "downloader")
-	d.do("get x.mtorrent copy")
-	if why := d.refuses("remove x.mtorrent"); !strings.Contains(why, "download") {
-		t.Errorf("refused with %q", why)
-	}
-	if !s.exists("x.mtorrent") {
-		t.Error("a refused remove deletes the .mtorrent")
-	}
-	sharer.start()
-	d.do("wait")
-	s.same("data", "copy")
-	d.do("remove x.mtorrent")
-	if s.exists("x.mtorrent") || !s.exists("copy") {
-		t.Error("remove leaves the .mtorrent or deletes the file")
-	}
-	s.allList(id, whole(sharer)...)
-}

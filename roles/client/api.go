@@ -167,29 +167,26 @@ func (c *Client) Downloads(context.Context) ([]control.Download, error) {
 }
 
 // Remove implements control.API.
-func (c *Client) Remove(ctx context.Context, mtorrent string) error {
+func (c *Client) Remove(ctx context.Context, mtorrent string) (control.Removed, error) {
 	it, err := c.find(mtorrent)
 	if err != nil {
-		return fmt.Errorf("remove: %w", err)
+		return control.Removed{}, fmt.Errorf("remove: %w", err)
 	}
-	d := c.describe(it)
-	if d.State == control.Downloading {
-		return fmt.Errorf("remove: %s is still downloading: wait until it is complete", d.Name)
+	left, err := c.drop(ctx, it)
+	if err != nil {
+		return left, fmt.Errorf("remove: %w", err)
 	}
-	if err := c.drop(ctx, it); err != nil {
-		return fmt.Errorf("remove: %w", err)
+	if err := os.Remove(it.entry.Mtorrent); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return left, fmt.Errorf("remove: it is out of the library, but its .mtorrent stays: %w", err)
 	}
-	if err := os.Remove(d.Mtorrent); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove: it is out of the library, but its .mtorrent stays: %w", err)
-	}
-	return nil
+	return left, nil
 }
 
 // drop takes an item out of the library, ends it, and takes it off the
-// trackers. Its file stays.
-func (c *Client) drop(ctx context.Context, it *item) error {
+// trackers. What it has on the disk stays.
+func (c *Client) drop(ctx context.Context, it *item) (control.Removed, error) {
 	if err := c.lib.Delete(it.entry.Mtorrent); err != nil {
-		return err
+		return control.Removed{}, err
 	}
 	c.mu.Lock()
 	c.items = slices.DeleteFunc(c.items, func(x *item) bool { return x == it })
@@ -199,13 +196,13 @@ func (c *Client) drop(ctx context.Context, it *item) error {
 	c.mu.Unlock()
 	defer c.notify()
 	if it.group == nil {
-		return nil // it was never announced
+		return it.left(), nil // it was never announced
 	}
 	it.end()
 	if err := it.group.Remove(ctx, it.entry.ID); err != nil {
 		c.log.Warn("not taken off the tracker yet, will be later", "name", it.name, "error", err)
 	}
-	return nil
+	return it.left(), nil
 }
 
 // Wait implements control.API.

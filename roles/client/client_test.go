@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mtor-dev/mtor/roles/client/control"
+	"github.com/mtor-dev/mtor/roles/client/storage"
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
 	"github.com/mtor-dev/mtor/transport/transporttest"
@@ -211,7 +212,7 @@ func TestWhatIsMissingOrChangedAtStartIsKeptAndNotServed(t *testing.T) {
 			if served != 0 {
 				t.Error("it is served")
 			}
-			if err := c.Remove(t.Context(), "x.mtorrent"); err != nil {
+			if _, err := c.Remove(t.Context(), "x.mtorrent"); err != nil {
 				t.Errorf("remove: %v", err)
 			}
 			if list, _ := c.Downloads(t.Context()); len(list) != 0 {
@@ -251,19 +252,19 @@ func TestRemoveKeepsTheFileAndDeletesTheMtorrent(t *testing.T) {
 	if _, err := c.Share(t.Context(), file, mtorrent, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Remove(t.Context(), "x.mtorrent"); err != nil {
+	if _, err := c.Remove(t.Context(), "x.mtorrent"); err != nil {
 		t.Fatal(err)
 	}
 	sameFile(t, file, data)
 	if _, err := os.Stat(mtorrent); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the .mtorrent: %v, want that it is gone", err)
 	}
-	if err := c.Remove(t.Context(), "x.mtorrent"); err == nil {
+	if _, err := c.Remove(t.Context(), "x.mtorrent"); err == nil {
 		t.Error("removed twice")
 	}
 }
 
-func TestRemoveIsRefusedWhileDownloading(t *testing.T) {
+func TestARemovedDownloadThatNothingCameForLeavesNothing(t *testing.T) {
 	network, dir := transporttest.Memory(), t.TempDir()
 	c, _ := start(t, network, filepath.Join(dir, "state"))
 	makeFile(t, filepath.Join(dir, "file"), 1000)
@@ -271,21 +272,27 @@ func TestRemoveIsRefusedWhileDownloading(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mtorrent := filepath.Join(dir, "x.mtorrent")
+	mtorrent, dest := filepath.Join(dir, "x.mtorrent"), filepath.Join(dir, "copy")
 	if _, err := torrentfmt.WriteFile(mtorrent, x); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Get(t.Context(), mtorrent, filepath.Join(dir, "copy")); err != nil {
+	if _, err := c.Get(t.Context(), mtorrent, dest); err != nil {
 		t.Fatal(err)
-	}
-	if err := c.Remove(t.Context(), mtorrent); err == nil || !strings.Contains(err.Error(), "downloading") {
-		t.Errorf("got %v, want a refusal", err)
-	}
-	if _, err := os.Stat(mtorrent); err != nil {
-		t.Errorf("the .mtorrent: %v", err)
 	}
 	if _, err := c.Wait(t.Context(), time.Millisecond); !errors.Is(err, control.ErrUnfinished) {
 		t.Errorf("wait: %v, want ErrUnfinished", err)
+	}
+	left, err := c.Remove(t.Context(), mtorrent)
+	if err != nil || left != (control.Removed{}) {
+		t.Errorf("left %+v, %v", left, err)
+	}
+	for _, path := range []string{mtorrent, dest, storage.PartPath(dest)} {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v, want that it is gone", path, err)
+		}
+	}
+	if list, err := c.Wait(t.Context(), time.Minute); err != nil || len(list) != 0 {
+		t.Errorf("wait: %v, %v", list, err)
 	}
 }
 

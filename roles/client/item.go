@@ -130,7 +130,7 @@ func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
 		defer stop()
 		run.Run(ctx)
 		it.save()
-		if err := file.Close(); err != nil {
+		if err := it.close(); err != nil {
 			c.log.Error("file not closed", "name", t.Name, "error", err)
 		}
 	})
@@ -149,6 +149,28 @@ func (it *item) end() {
 		stop()
 		it.over.Wait()
 	}
+}
+
+// close closes the item's file. The .part of a removed download that nothing has
+// come for is deleted: it holds nothing but room.
+func (it *item) close() error {
+	var err error
+	if !it.c.has(it) && !it.file.Whole() && it.file.Have().None() {
+		err = it.file.Remove()
+	}
+	return errors.Join(err, it.file.Close())
+}
+
+// left is what stays of an unfinished download that has ended.
+func (it *item) left() control.Removed {
+	have, whole := it.entry.Have, it.entry.Whole
+	if it.file != nil {
+		have, whole = it.file.Have(), it.file.Whole()
+	}
+	if whole || have == nil || have.None() {
+		return control.Removed{}
+	}
+	return control.Removed{Part: storage.PartPath(it.entry.Path), Done: int(have.Count()), Pieces: int(have.Len())}
 }
 
 // save records how far the item is, so that a restart can believe its file.

@@ -24,9 +24,10 @@ type API interface {
 	// Downloads lists everything in the library in the order it was added.
 	Downloads(ctx context.Context) ([]Download, error)
 	// Remove takes a torrent off the trackers and out of the library and
-	// deletes its .mtorrent, never the file. mtorrent is a path, or the last
-	// component of one when that is unambiguous.
-	Remove(ctx context.Context, mtorrent string) error
+	// deletes its .mtorrent, never the file; what an unfinished download has
+	// stays too. mtorrent is a path, or the last component of one when that is
+	// unambiguous.
+	Remove(ctx context.Context, mtorrent string) (Removed, error)
 	// SetLimits changes the limits of one torrent, named as for Remove, or with
 	// an empty name those of all torrents together, and returns what they are
 	// then. They hold at once, and until the client ends.
@@ -68,6 +69,14 @@ type Download struct {
 	// Sources says how many pieces came from whom ("tcp 127.0.0.1:7001"), in
 	// this run of the client.
 	Sources map[string]int
+}
+
+// Removed is what Remove has left of an unfinished download: all zero when
+// nothing had come yet, or the file is whole.
+type Removed struct {
+	Part   string // absolute path of what Get of the same file takes up
+	Done   int    // verified pieces in it
+	Pieces int    // of so many
 }
 
 // Limits are bytes a second that may be sent and fetched; 0 means any number.

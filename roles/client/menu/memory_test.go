@@ -29,7 +29,7 @@ type memory struct {
 type remote struct {
 	name string
 	size int64
-	fate string // "complete" at once, "stuck", "whole" on this disk already, or why it fails
+	fate string // "complete" at once, "stuck" with 3 pieces, "whole" on this disk already, or why it fails
 }
 
 var _ control.API = (*memory)(nil)
@@ -110,18 +110,19 @@ func (m *memory) Downloads(context.Context) ([]control.Download, error) {
 	return list, nil
 }
 
-func (m *memory) Remove(_ context.Context, mtorrent string) error {
+func (m *memory) Remove(_ context.Context, mtorrent string) (control.Removed, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	i := slices.IndexFunc(m.list, func(d *control.Download) bool { return path.Base(d.Mtorrent) == path.Base(mtorrent) })
 	if i < 0 {
-		return fmt.Errorf("remove %s: not in the library", mtorrent)
+		return control.Removed{}, fmt.Errorf("remove %s: not in the library", mtorrent)
 	}
-	if m.list[i].State == control.Downloading {
-		return fmt.Errorf("remove %s: it is downloading", mtorrent)
+	var left control.Removed
+	if d := m.list[i]; d.State == control.Downloading {
+		left = control.Removed{Part: d.Path + ".part", Done: 3, Pieces: d.Pieces()}
 	}
 	m.list = slices.Delete(m.list, i, i+1)
-	return nil
+	return left, nil
 }
 
 func (m *memory) SetLimits(_ context.Context, mtorrent string, change control.LimitChange) (control.Limits, error) {

@@ -139,10 +139,10 @@ func (s *session) command(ctx context.Context, text string) (over bool) {
 	case "show downloads":
 		s.show(ctx)
 	case "remove":
-		if err := s.API.Remove(ctx, c.args[0]); err != nil {
+		if left, err := s.API.Remove(ctx, c.args[0]); err != nil {
 			s.failed(ctx, c.verb, err)
 		} else {
-			s.answer("removed %s", printable(c.args[0]))
+			s.answer("%s", removedLine(c.args[0], left))
 		}
 	case "limit":
 		s.limit(ctx, c.limited, c.limits)

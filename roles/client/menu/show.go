@@ -55,6 +55,15 @@ func gotLine(d control.Download) string {
 	return fmt.Sprintf("%s %s: %s to %s", verb, printable(d.Name), size(d.Size), printable(d.Path))
 }
 
+func removedLine(mtorrent string, left control.Removed) string {
+	line := "removed " + printable(mtorrent)
+	if left.Part != "" {
+		line += fmt.Sprintf(": %d of %s stay in %s, get goes on from there",
+			left.Done, count(left.Pieces, "piece"), printable(left.Part))
+	}
+	return line
+}
+
 // percent is rounded down: 100% is said of a whole file alone.
 func percent(d control.Download) string {
 	if d.Size <= 0 {

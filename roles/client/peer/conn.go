@@ -63,6 +63,9 @@ type Local interface {
 	Snapshot() *bitset.BitSet
 	// Pieces is how many the torrent has.
 	Pieces() int
+	// Serving tells that a piece is being sent, until done is called; false
+	// means that nothing more is. stop is called when that begins to hold.
+	Serving(stop func()) (done func(), ok bool)
 	// Section reads one piece; it fails for a piece that is not here.
 	Section(piece int) (*io.SectionReader, error)
 	// Served counts n bytes of a piece that were sent over a transport.

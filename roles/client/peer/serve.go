@@ -36,6 +36,11 @@ func (c *Conn) serve(ctx context.Context, st transport.Stream, p *wire.Piece) er
 		return err
 	}
 	defer pass.Leave()
+	done, ok := local.Serving(func() { st.Abort(transport.Code(wire.Error_ERROR_NOT_FOUND)) })
+	if !ok {
+		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "the torrent is no longer here")
+	}
+	defer done()
 	section, err := local.Section(int(p.GetIndex()))
 	if err != nil {
 		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d: %v", p.GetIndex(), err)

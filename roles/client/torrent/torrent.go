@@ -21,6 +21,10 @@ import (
 	"github.com/mtor-dev/mtor/roles/client/picker"
 )
 
+// partingTime is how long the end of a torrent waits for what is being sent. A
+// peer that takes nothing loses its session instead.
+const partingTime = 2 * time.Second
+
 // maxSources bounds the peers that one torrent keeps links with.
 const maxSources = 200
 
@@ -83,6 +87,7 @@ type Torrent struct {
 	ended  chan struct{} // closed when Run no longer takes events
 	sent   atomic.Int64  // bytes of pieces served
 	wg     sync.WaitGroup
+	serves *servings
 
 	mu     sync.Mutex
 	status Status
@@ -103,7 +108,7 @@ type Status struct {
 
 // New makes a torrent over an open file.
 func New(o Options) *Torrent {
-	t := &Torrent{o: o, events: make(chan event, 64), ended: make(chan struct{})}
+	t := &Torrent{o: o, events: make(chan event, 64), ended: make(chan struct{}), serves: newServings()}
 	t.status = Status{Whole: o.File.Whole(), Sources: map[string]int{}, Done: t.verified()}
 	return t
 }
@@ -141,6 +146,10 @@ func (t *Torrent) Snapshot() *bitset.BitSet { return t.o.File.Have() }
 
 // Section reads one piece that is here.
 func (t *Torrent) Section(piece int) (*io.SectionReader, error) { return t.o.File.Section(piece) }
+
+// Serving enters a piece that is being sent; it is false once nothing more is.
+// stop is called when the torrent ends.
+func (t *Torrent) Serving(stop func()) (done func(), ok bool) { return t.serves.begin(stop) }
 
 // Served counts an upload.
 func (t *Torrent) Served(n int64, _ string) { t.sent.Add(n) }
@@ -186,7 +195,7 @@ func (t *Torrent) post(e event) error {
 }
 
 // Run gets and serves until ctx ends. Then it says bye to the peers, gives up
-// what is being fetched, and waits for it. The file stays open.
+// what is being fetched and sent, and waits for it. The file stays open.
 func (t *Torrent) Run(ctx context.Context) {
 	fetching, cancel := context.WithCancel(context.Background())
 	have := t.o.File.Have()
@@ -220,5 +229,6 @@ func (t *Torrent) Run(ctx context.Context) {
 	for link := range s.sources {
 		link.Bye()
 	}
+	t.serves.end(partingTime)
 	t.wg.Wait()
 }

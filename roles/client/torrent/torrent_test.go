@@ -208,6 +208,7 @@ func (x *liar) Lost(*peer.Link, []uint32)                               {}
 func (x *liar) Gone(*peer.Link)                                         {}
 func (x *liar) Pieces() int                                             { return x.pieces }
 func (x *liar) Served(int64, string)                                    {}
+func (x *liar) Serving(func()) (func(), bool)                           { return func() {}, true }
 func (x *liar) Uploads() []*pace.Gate                                   { return nil }
 func (x *liar) Snapshot() *bitset.BitSet {
 	return bitset.New(uint(x.pieces)).FlipRange(0, uint(x.pieces))

@@ -88,8 +88,9 @@ func (f *folder) look(ctx context.Context) {
 	}
 	get, remove := f.plan.look(found, known, time.Now())
 	for _, path := range remove { // first: another name for the same torrent may have come
-		if f.ended(ctx, path, f.o.API.Remove(ctx, path)) {
-			f.log.Info("removed: it is no longer in the watched folder", "mtorrent", filepath.Base(path))
+		left, err := f.o.API.Remove(ctx, path)
+		if f.ended(ctx, path, err) {
+			f.log.Info("removed: it is no longer in the watched folder", "mtorrent", filepath.Base(path), "part", left.Part)
 		}
 	}
 	for _, path := range get {
