@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -99,6 +100,11 @@ type mtorrentFile struct {
 	Filename   string `json:"filename"`
 	Filesize   int64  `json:"filesize"`
 	HashString string `json:"hash_string"`
+	Files      []struct {
+		Path       string `json:"path"`
+		Size       int64  `json:"size"`
+		Executable bool   `json:"executable"`
+	} `json:"files"`
 }
 
 func (s *swarm) readMtorrent(name string) mtorrentFile {
@@ -117,9 +123,14 @@ func (s *swarm) readMtorrent(name string) mtorrentFile {
 // id is the torrent ID of a .mtorrent, worked out without mtor's own code.
 func (s *swarm) id(mtorrent string) torrentfmt.ID {
 	s.Helper()
-	raw, err := hex.DecodeString(s.readMtorrent(mtorrent).HashString)
+	m := s.readMtorrent(mtorrent)
+	raw, err := hex.DecodeString(m.HashString)
 	if err != nil {
 		s.Fatal(err)
+	}
+	for _, f := range m.Files {
+		mode := map[bool]string{true: "x", false: "-"}[f.Executable]
+		raw = fmt.Appendf(raw, "%d %s %s\n", f.Size, mode, f.Path)
 	}
 	return sha1.Sum(raw)
 }

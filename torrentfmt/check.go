@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -18,6 +19,7 @@ const (
 	fieldTracker2 = "tracker_url_2"
 	fieldName     = "filename"
 	fieldSize     = "filesize"
+	fieldFiles    = "files" // of a folder only
 	fieldHashes   = "hash_string"
 )
 
@@ -41,7 +43,8 @@ func refuse(field, format string, args ...any) *FieldError {
 
 // Equal reports whether t and u say the same.
 func (t *Torrent) Equal(u *Torrent) bool {
-	return t.Trackers == u.Trackers && t.Name == u.Name && t.Size == u.Size && bytes.Equal(t.Hashes, u.Hashes)
+	return t.Trackers == u.Trackers && t.Name == u.Name && t.Size == u.Size && t.Folder() == u.Folder() &&
+		slices.Equal(t.Files, u.Files) && bytes.Equal(t.Hashes, u.Hashes)
 }
 
 // Check refuses, with a *FieldError, a torrent that no .mtorrent may hold.
@@ -62,6 +65,11 @@ func (t *Torrent) check(hashLen int) error {
 	if err := checkSize(t.Size); err != nil {
 		return err
 	}
+	if t.Folder() {
+		if err := checkFiles(t.Files, t.Size); err != nil {
+			return err
+		}
+	}
 	return checkHashes(t.Size, hashLen)
 }
 
@@ -69,24 +77,33 @@ func (t *Torrent) check(hashLen int) error {
 // component of at most MaxNameLen bytes of UTF-8. Both '/' and '\' separate,
 // on every system, so that a .mtorrent means the same wherever it is read.
 func CheckName(name string) error {
+	if problem := nameProblem(name); problem != "" {
+		return refuse(fieldName, "%s", problem)
+	}
+	return nil
+}
+
+// nameProblem says what keeps name from being one plain path component; "" if
+// nothing does.
+func nameProblem(name string) string {
 	switch {
 	case name == "":
-		return refuse(fieldName, "empty")
+		return "empty"
 	case name == "." || name == "..":
-		return refuse(fieldName, "%q names a folder", name)
+		return fmt.Sprintf("%q names a folder", name)
 	case len(name) > MaxNameLen:
-		return refuse(fieldName, "%d bytes: at most %d", len(name), MaxNameLen)
+		return fmt.Sprintf("%d bytes: at most %d", len(name), MaxNameLen)
 	case !utf8.ValidString(name):
-		return refuse(fieldName, "not UTF-8")
+		return "not UTF-8"
 	}
 	if i := strings.IndexAny(name, `/\`); i >= 0 {
-		return refuse(fieldName, "holds the separator %q: want a bare name", name[i])
+		return fmt.Sprintf("holds the separator %q: want a bare name", name[i])
 	}
 	if i := strings.IndexFunc(name, unicode.IsControl); i >= 0 {
 		r, _ := utf8.DecodeRuneInString(name[i:])
-		return refuse(fieldName, "holds the control character %U", r)
+		return fmt.Sprintf("holds the control character %U", r)
 	}
-	return nil
+	return ""
 }
 
 // CheckTracker refuses what cannot stand as a tracker in a .mtorrent: an

@@ -41,20 +41,12 @@ func OpenRegular(path string) (*os.File, error) {
 }
 
 func checkRegular(path string, mode fs.FileMode) error {
-	var kind string
+	kind := irregular(mode)
 	switch {
-	case mode.IsRegular():
+	case kind == "":
 		return nil
 	case mode.IsDir():
 		kind = "a folder"
-	case mode&fs.ModeNamedPipe != 0:
-		kind = "a FIFO"
-	case mode&fs.ModeSocket != 0:
-		kind = "a socket"
-	case mode&fs.ModeDevice != 0:
-		kind = "a device"
-	default:
-		kind = "no file of bytes"
 	}
 	return fmt.Errorf("%s is %s: %w", path, kind, ErrNotRegular)
 }

@@ -50,13 +50,7 @@ func Create(ctx context.Context, path string, trackers [2]string, progress func(
 	if err := t.Check(); err != nil {
 		return nil, err
 	}
-	err = digests(ctx, f, t.Size, progress, func(i int, sum []byte) error {
-		if sum == nil {
-			return ErrChanged
-		}
-		copy(t.PieceHash(i), sum)
-		return nil
-	})
+	err = t.hash(ctx, f, progress)
 	if err == nil {
 		err = unchanged(f, path, before)
 	}
@@ -64,6 +58,17 @@ func Create(ctx context.Context, path string, trackers [2]string, progress func(
 		return nil, fmt.Errorf("%s: %w", path, cause(err))
 	}
 	return t, nil
+}
+
+// hash fills the hash string in, which has room already.
+func (t *Torrent) hash(ctx context.Context, r io.ReaderAt, progress func(done, total int64)) error {
+	return digests(ctx, r, t.Size, progress, func(i int, sum []byte) error {
+		if sum == nil {
+			return ErrChanged
+		}
+		copy(t.PieceHash(i), sum)
+		return nil
+	})
 }
 
 // unchanged holds the file, and what path leads to, against what it was.

@@ -4,18 +4,28 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 )
 
-// MaxFileLen is the length of the longest .mtorrent that is read, in bytes:
-// the hash string of MaxPieces pieces in hex, and 64 KiB for all the rest,
-// which needs less than 8 KiB even when every character of the name and the
-// addresses is written as an escape.
-const MaxFileLen = MaxPieces*2*HashSize + 64<<10
+const (
+	// MaxFileLen is the length of the longest .mtorrent that is read, in bytes:
+	// the hash string of MaxPieces pieces in hex, the longest list of files with
+	// every character of its paths written as an escape, and 64 KiB for all the
+	// rest, which needs less than 8 KiB.
+	MaxFileLen = MaxPieces*2*HashSize + 6*MaxListLen + MaxFiles*maxFileFields + 64<<10
+	// maxFileFields is what a file takes in the list of files beside its path.
+	maxFileFields = 96
+)
 
-// Version is the value of the field "mtorrent".
-const Version = 1
+// The values of the field "mtorrent".
+const (
+	// Version is that of a single file.
+	Version = 1
+	// FolderVersion is that of a folder: it has the field "files".
+	FolderVersion = 2
+)
 
 // Parse reads a .mtorrent. It takes exactly the fields that Encode writes, in
 // any order, each once; everything else is refused with a *FieldError. The
@@ -29,9 +39,12 @@ func Parse(data []byte) (*Torrent, error) {
 		return nil, err
 	}
 	for _, field := range fieldOrder {
-		if !p.seen[field] {
+		if !p.seen[field] && (field != fieldFiles || p.format == FolderVersion) {
 			return nil, refuse(field, "missing")
 		}
+	}
+	if p.format == Version && p.seen[fieldFiles] {
+		return nil, refuse(fieldFiles, "only of version %d, this is %d", FolderVersion, Version)
 	}
 	if n := len(p.hex); n%(2*HashSize) != 0 {
 		return nil, refuse(fieldHashes, "%d characters are no whole number of %d-character digests", n, 2*HashSize)
@@ -46,7 +59,7 @@ func Parse(data []byte) (*Torrent, error) {
 	return &p.torrent, nil
 }
 
-var fieldOrder = []string{fieldVersion, fieldTracker1, fieldTracker2, fieldName, fieldSize, fieldHashes}
+var fieldOrder = []string{fieldVersion, fieldTracker1, fieldTracker2, fieldName, fieldSize, fieldFiles, fieldHashes}
 
 func tooLong(n int64) error {
 	return refuse("", "%d bytes: at most %d, what %d pieces need", n, MaxFileLen, MaxPieces)
@@ -56,6 +69,7 @@ type parser struct {
 	scanner
 	seen    map[string]bool
 	torrent Torrent
+	format  int    // the field "mtorrent"
 	hex     []byte // hash_string as written
 }
 
@@ -76,6 +90,8 @@ func (p *parser) member(name []byte) error {
 		p.torrent.Name, err = p.text()
 	case fieldSize:
 		p.torrent.Size, err = p.size()
+	case fieldFiles:
+		err = p.files()
 	case fieldHashes:
 		p.hex, err = p.str()
 	default:
@@ -95,10 +111,63 @@ func (p *parser) version() error {
 	if err != nil {
 		return err
 	}
-	if s != strconv.Itoa(Version) {
-		return fmt.Errorf("unknown version %s: want %d", cut(s), Version)
+	switch s {
+	case strconv.Itoa(Version):
+		p.format = Version
+	case strconv.Itoa(FolderVersion):
+		p.format = FolderVersion
+	default:
+		return fmt.Errorf("unknown version %s: want %d or %d", cut(s), Version, FolderVersion)
 	}
 	return nil
+}
+
+func (p *parser) files() error {
+	p.torrent.Files = []File{}
+	return p.list(func() error {
+		if len(p.torrent.Files) == MaxFiles {
+			return fmt.Errorf("more than %d files", MaxFiles)
+		}
+		var f File
+		if err := p.file(&f); err != nil {
+			return fmt.Errorf("file %d: %w", len(p.torrent.Files), err)
+		}
+		p.torrent.Files = append(p.torrent.Files, f)
+		return nil
+	})
+}
+
+func (p *parser) file(f *File) error {
+	var path, size, executable bool
+	err := p.inner(func(name []byte) error {
+		var seen *bool
+		var err error
+		switch string(name) {
+		case "path":
+			seen = &path
+			f.Path, err = p.text()
+		case "size":
+			seen = &size
+			f.Size, err = p.size()
+		case "executable":
+			seen = &executable
+			f.Executable, err = p.truth()
+		default:
+			return fmt.Errorf("unknown field %q", cut(string(name)))
+		}
+		if *seen {
+			return fmt.Errorf("%s is given twice", name)
+		}
+		*seen = true
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+	if err == nil && !(path && size && executable) {
+		err = errors.New("path, size or executable is missing")
+	}
+	return err
 }
 
 func (p *parser) text() (string, error) {
@@ -146,7 +215,11 @@ func (t *Torrent) Encode() []byte {
 	b := make([]byte, 0, 2*len(t.Hashes)+8<<10)
 	b = append(b, "{\n"...)
 	b = appendField(b, fieldVersion)
-	b = strconv.AppendInt(b, Version, 10)
+	version := int64(Version)
+	if t.Folder() {
+		version = FolderVersion
+	}
+	b = strconv.AppendInt(b, version, 10)
 	b = append(b, ",\n"...)
 	for i, field := range []string{fieldTracker1, fieldTracker2} {
 		b = appendField(b, field)
@@ -159,10 +232,33 @@ func (t *Torrent) Encode() []byte {
 	b = appendField(b, fieldSize)
 	b = strconv.AppendInt(b, t.Size, 10)
 	b = append(b, ",\n"...)
+	if t.Folder() {
+		b = appendField(b, fieldFiles)
+		b = appendFiles(b, t.Files)
+		b = append(b, ",\n"...)
+	}
 	b = appendField(b, fieldHashes)
 	b = append(b, '"')
 	b = hex.AppendEncode(b, t.Hashes)
 	return append(b, "\"\n}\n"...)
+}
+
+// appendFiles writes a file a line.
+func appendFiles(b []byte, files []File) []byte {
+	for i := range files {
+		sep := ",\n"
+		if i == 0 {
+			sep = "[\n"
+		}
+		b = append(append(b, sep...), `    {"path": `...)
+		b = appendString(b, files[i].Path)
+		b = append(b, `, "size": `...)
+		b = strconv.AppendInt(b, files[i].Size, 10)
+		b = append(b, `, "executable": `...)
+		b = strconv.AppendBool(b, files[i].Executable)
+		b = append(b, '}')
+	}
+	return append(b, "\n  ]"...)
 }
 
 func appendField(b []byte, field string) []byte {

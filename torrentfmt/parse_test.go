@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,8 +115,10 @@ func TestParseRefuses(t *testing.T) {
 		{"a name that is not UTF-8", spoil(`"filesize"`, "\"\xff\""), "", "not UTF-8"},
 
 		{"version 0", spoil(version, `"mtorrent": 0`), "mtorrent", "unknown version 0"},
-		{"version 2", spoil(version, `"mtorrent": 2`), "mtorrent", "unknown version 2"},
-		{"version 2 with fields of its own", `{"mtorrent":2,"x":[]}`, "mtorrent", "unknown version 2"},
+		{"version 3", spoil(version, `"mtorrent": 3`), "mtorrent", "unknown version 3"},
+		{"version 3 with fields of its own", `{"mtorrent":3,"x":[]}`, "mtorrent", "unknown version 3"},
+		{"version 2 without files", spoil(version, `"mtorrent": 2`), "files", "missing"},
+		{"version 1 with files", spoil(size, size+`, "files": []`), "files", "only of version 2"},
 		{"version 1.0", spoil(version, `"mtorrent": 1.0`), "mtorrent", "unknown version 1.0"},
 		{"version -1", spoil(version, `"mtorrent": -1`), "mtorrent", "unknown version -1"},
 		{"version as a string", spoil(version, `"mtorrent": "1"`), "mtorrent", "a string: want a number"},
@@ -213,7 +216,7 @@ func TestParseRefusesMoreThanTheLargestTorrentNeeds(t *testing.T) {
 	data := make([]byte, MaxFileLen+1)
 	copy(data, valid)
 	_, err := Parse(data)
-	if err == nil || !strings.Contains(err.Error(), "at most 167837696") {
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("at most %d", MaxFileLen)) {
 		t.Errorf("one byte over the limit: %v", err)
 	}
 	// As long as the limit, it is read: to the first NUL.
@@ -330,13 +333,14 @@ func sameAsEncodingJSON(t interface{ Fatalf(string, ...any) }, data []byte, got 
 		Name     string `json:"filename"`
 		Size     int64  `json:"filesize"`
 		Hashes   string `json:"hash_string"`
+		Files    []File `json:"files"`
 	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&want); err != nil {
 		t.Fatalf("encoding/json refuses what Parse took: %v", err)
 	}
-	if want.Version != 1 || got.Trackers != [2]string{want.Tracker1, want.Tracker2} ||
+	if got.Folder() != (want.Version == 2) || !slices.Equal(got.Files, want.Files) || got.Trackers != [2]string{want.Tracker1, want.Tracker2} ||
 		got.Name != want.Name || got.Size != want.Size || fmt.Sprintf("%x", got.Hashes) != want.Hashes {
 		t.Fatalf("Parse read %+v, encoding/json %+v", got, want)
 	}
@@ -350,6 +354,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"mtorrent":1,"\u0066ilename":"x","filename":"x"}`))
 	f.Add([]byte(`{"mtorrent":1,"filesize":-1}`))
 	f.Add([]byte(`{"mtorrent":1,"filename":"\ud800"}`))
+	f.Add([]byte(validFolder))
+	f.Add([]byte(`{"mtorrent":2,"files":[{"path":"a","size":1,"executable":false,"path":"b"}]}`))
 	f.Add([]byte("{}"))
 	f.Add([]byte(""))
 	f.Fuzz(func(t *testing.T, data []byte) {

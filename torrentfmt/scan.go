@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// scanner reads one flat JSON object (RFC 8259) to the letter. encoding/json
+// scanner reads one JSON object (RFC 8259) to the letter. encoding/json
 // would match names without regard to case, take the last of two duplicates,
 // take null for anything and replace what is not UTF-8; and it would copy the
 // hash string, which may be 160 MiB, several times.
@@ -26,20 +26,62 @@ func (s *scanner) object(member func(name []byte) error) error {
 	if s.pos == len(s.data) {
 		return refuse("", "empty")
 	}
-	if !s.take('{') {
-		return s.want("a JSON object")
-	}
-	s.space()
-	if !s.take('}') {
-		if err := s.members(member); err != nil {
-			return err
-		}
+	if err := s.inner(member); err != nil {
+		return err
 	}
 	s.space()
 	if s.pos != len(s.data) {
 		return refuse("", "byte %d: data after the end of the object", s.pos)
 	}
 	return nil
+}
+
+// inner is object for one that begins here and may have something behind it.
+func (s *scanner) inner(member func(name []byte) error) error {
+	if !s.take('{') {
+		return s.want("a JSON object")
+	}
+	s.space()
+	if s.take('}') {
+		return nil
+	}
+	return s.members(member)
+}
+
+// list reads a list and calls element for each value, with the scanner at its
+// start; element must read it.
+func (s *scanner) list(element func() error) error {
+	if !s.take('[') {
+		return fmt.Errorf("%s: want a list", s.kind())
+	}
+	s.space()
+	if s.take(']') {
+		return nil
+	}
+	for {
+		s.space()
+		if err := element(); err != nil {
+			return err
+		}
+		s.space()
+		if s.take(']') {
+			return nil
+		}
+		if !s.take(',') {
+			return s.want("a comma or the end of the list")
+		}
+	}
+}
+
+// truth reads true or false.
+func (s *scanner) truth() (bool, error) {
+	for _, t := range []bool{true, false} {
+		if word := strconv.FormatBool(t); bytes.HasPrefix(s.data[s.pos:], []byte(word)) {
+			s.pos += len(word)
+			return t, nil
+		}
+	}
+	return false, fmt.Errorf("%s: want true or false", s.kind())
 }
 
 func (s *scanner) members(member func(name []byte) error) error {

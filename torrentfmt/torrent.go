@@ -1,12 +1,13 @@
 // Package torrentfmt owns the .mtorrent file: its strict plain-text codec,
 // the torrent ID, the arithmetic of pieces, and making and verifying a torrent
-// of a file on disk. It knows nothing of networks.
+// of a file or a folder on disk. It knows nothing of networks.
 package torrentfmt
 
 import (
 	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
+	"slices"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 	Ext = ".mtorrent"
 )
 
-// ID identifies a torrent: the SHA-1 of its raw hash string.
+// ID identifies a torrent: the SHA-1 of its Identity.
 type ID [sha1.Size]byte
 
 // String is the ID in lower-case hex, 40 characters.
@@ -40,19 +41,61 @@ func IDFromBytes(b []byte) (ID, error) {
 	return ID(b), nil
 }
 
-// HashID is the torrent ID of a raw hash string.
-func HashID(hashes []byte) ID { return sha1.Sum(hashes) }
+// HashID is the torrent ID of an Identity.
+func HashID(identity []byte) ID { return sha1.Sum(identity) }
 
-// Torrent is what a .mtorrent file says: one file cut into pieces.
+// Torrent is what a .mtorrent file says: one file cut into pieces, or the files
+// of a folder, one behind the other, cut as if they were one.
 type Torrent struct {
 	Trackers [2]string // tracker_url_1 and tracker_url_2
-	Name     string    // filename: one path component
-	Size     int64     // filesize in bytes
+	Name     string    // filename: one path component, of the file or the folder
+	Size     int64     // filesize in bytes, of all files together
+	Files    []File    // of a folder, sorted by path; nil for a single file
 	Hashes   []byte    // the raw hash string: HashSize bytes a piece
 }
 
-// ID is the SHA-1 of the hash string. It hashes anew at each call: keep it.
-func (t *Torrent) ID() ID { return HashID(t.Hashes) }
+// File is one file of a folder.
+type File struct {
+	Path       string `json:"path"` // within the folder; components are parted by '/'
+	Size       int64  `json:"size"` // bytes
+	Executable bool   `json:"executable"`
+}
+
+// Folder reports whether the torrent is a folder.
+func (t *Torrent) Folder() bool { return t.Files != nil }
+
+// Identity is what the torrent ID is the SHA-1 of: the raw hash string, and
+// behind it, for a folder, the canonical list of its files. Do not modify it.
+func (t *Torrent) Identity() []byte {
+	if !t.Folder() {
+		return t.Hashes
+	}
+	return AppendList(slices.Clip(t.Hashes), t.Files)
+}
+
+// ID is the SHA-1 of the identity. It hashes anew at each call: keep it.
+func (t *Torrent) ID() ID { return HashID(t.Identity()) }
+
+// Sizes are the sizes of the torrent's files in bytes, in order.
+func (t *Torrent) Sizes() []int64 {
+	if !t.Folder() {
+		return []int64{t.Size}
+	}
+	sizes := make([]int64, len(t.Files))
+	for i := range t.Files {
+		sizes[i] = t.Files[i].Size
+	}
+	return sizes
+}
+
+// Paths are the paths of a folder's files, in order; nil for a single file.
+func (t *Torrent) Paths() []string {
+	var paths []string
+	for i := range t.Files {
+		paths = append(paths, t.Files[i].Path)
+	}
+	return paths
+}
 
 // NumPieces is how many pieces the file has; 0 for an empty file.
 func (t *Torrent) NumPieces() int { return NumPieces(t.Size) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +33,8 @@ func newTorrentShowCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show FILE.mtorrent",
 		Short: "Show what a .mtorrent says",
-		Long: `Shows the name and size of the file, its pieces, the torrent ID and the trackers.
+		Long: `Shows the name and size of the file or folder, its pieces, the torrent ID and the
+trackers, and of a folder its files.
 
 Exit codes: 0 ok, 1 the .mtorrent cannot be read or is refused, 2 wrong usage.`,
 		Args: cobra.ExactArgs(1),
@@ -57,25 +59,52 @@ func showTorrent(w io.Writer, t *torrentfmt.Torrent, asJSON bool) error {
 			PieceSize int       `json:"piece_size"`
 			ID        string    `json:"torrent_id"`
 			Trackers  [2]string `json:"trackers"`
-		}{t.Name, t.Size, t.NumPieces(), torrentfmt.PieceSize, t.ID().String(), t.Trackers})
+			// Of a folder, as the .mtorrent has them.
+			Files []torrentfmt.File `json:"files,omitempty"`
+		}{t.Name, t.Size, t.NumPieces(), torrentfmt.PieceSize, t.ID().String(), t.Trackers, t.Files})
 	}
-	return writeFields(w, [][2]string{
+	fields := [][2]string{
 		{"name", printable(t.Name)},
 		{"size", exactBytes(t.Size)},
 		{"pieces", fmt.Sprintf("%d of up to %s", t.NumPieces(), humanize.IBytes(torrentfmt.PieceSize))},
 		{"torrent ID", t.ID().String()},
 		{"tracker 1", t.Trackers[0]},
 		{"tracker 2", t.Trackers[1]},
-	})
+	}
+	if t.Folder() {
+		fields = append(fields, [2]string{"files", strconv.Itoa(len(t.Files))})
+	}
+	if err := writeFields(w, fields); err != nil {
+		return err
+	}
+	for _, f := range t.Files[:min(len(t.Files), maxShownFiles)] {
+		mark := ""
+		if f.Executable {
+			mark = " (executable)"
+		}
+		if _, err := fmt.Fprintf(w, "  %s, %s%s\n", printable(f.Path), exactBytes(f.Size), mark); err != nil {
+			return err
+		}
+	}
+	if more := len(t.Files) - maxShownFiles; more > 0 {
+		if _, err := fmt.Fprintf(w, "  and %d more (--json lists all)\n", more); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// maxShownFiles keeps the answer for a person readable.
+const maxShownFiles = 50
 
 func newTorrentVerifyCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "verify FILE.mtorrent FILE|FOLDER",
-		Short: "Hold a file against its .mtorrent",
+		Short: "Hold a file or a folder against its .mtorrent",
 		Long: `Reads FILE, or the file in FOLDER that has the torrent's filename, and says how
-many pieces are good and which are bad or missing. Pieces count from 0.
+many pieces are good and which are bad or missing. Pieces count from 0. For the
+.mtorrent of a folder FOLDER is that folder, or the one that it is in.
 
 Exit codes: 0 the file is whole, 1 it is not or cannot be read, 2 wrong usage.`,
 		Args: cobra.ExactArgs(2),
@@ -102,21 +131,15 @@ func verify(cmd *cobra.Command, mtorrent, path string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	inside := filepath.Join(path, t.Name)
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, t.Name)
+		if in, err := os.Stat(inside); !t.Folder() || err == nil && in.IsDir() {
+			path = inside
+		}
 	}
-	f, err := torrentfmt.OpenRegular(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }() // only read from: nothing can be lost
 	progress := newHashProgress(cmd.ErrOrStderr())
-	have, err := torrentfmt.Verify(cmd.Context(), t, f, progress.update)
+	have, size, err := verifyAt(cmd.Context(), t, path, progress.update)
 	progress.clear()
-	if err != nil {
-		return err
-	}
-	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
@@ -124,11 +147,11 @@ func verify(cmd *cobra.Command, mtorrent, path string, asJSON bool) error {
 		Name:   t.Name,
 		Path:   path,
 		Want:   t.Size,
-		Size:   info.Size(),
+		Size:   size,
 		Pieces: t.NumPieces(),
 		Good:   int(have.Count()),
 		Bad:    clearRanges(have),
-		Whole:  have.All() && info.Size() == t.Size,
+		Whole:  have.All() && size == t.Size,
 	}
 	if asJSON {
 		err = writeJSON(cmd.OutOrStdout(), r)
@@ -139,6 +162,27 @@ func verify(cmd *cobra.Command, mtorrent, path string, asJSON bool) error {
 		return err
 	}
 	return fmt.Errorf("%s is not whole: %s", path, r.fault())
+}
+
+// verifyAt finds the good pieces of the file or folder at path, and its size.
+func verifyAt(ctx context.Context, t *torrentfmt.Torrent, path string, progress func(done, total int64)) (*bitset.BitSet, int64, error) {
+	if t.Folder() {
+		return torrentfmt.VerifyFolder(ctx, t, path, progress)
+	}
+	f, err := torrentfmt.OpenRegular(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = f.Close() }() // only read from: nothing can be lost
+	have, err := torrentfmt.Verify(ctx, t, f, progress)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	return have, info.Size(), nil
 }
 
 func (r *verifyReport) write(w io.Writer) error {
@@ -205,10 +249,12 @@ func joinRanges(ranges []pieceRange) string {
 func newTorrentCreateCmd() *cobra.Command {
 	var trackers []string
 	cmd := &cobra.Command{
-		Use:   "create FILE OUT.mtorrent --tracker ADDR --tracker ADDR",
-		Short: "Make the .mtorrent of a file",
-		Long: `Hashes FILE and writes OUT.mtorrent, which names both trackers. An OUT.mtorrent
-that says the same already is left as it is; anything else there is refused.
+		Use:   "create FILE|FOLDER OUT.mtorrent --tracker ADDR --tracker ADDR",
+		Short: "Make the .mtorrent of a file or a folder",
+		Long: `Hashes FILE, or all regular files in FOLDER, and writes OUT.mtorrent, which names
+both trackers. An OUT.mtorrent that says the same already is left as it is;
+anything else there is refused. Symbolic links, devices and the like in FOLDER
+are left out, each with a line on stderr.
 
 Exit codes: 0 ok, 1 the file is refused or cannot be read or written, 2 wrong
 usage.`,
@@ -243,8 +289,20 @@ func create(cmd *cobra.Command, path, out string, trackers [2]string) error {
 		return fmt.Errorf("%s is not a folder", filepath.Dir(out))
 	}
 	progress := newHashProgress(cmd.ErrOrStderr())
-	t, err := torrentfmt.Create(cmd.Context(), path, trackers, progress.update)
+	var t *torrentfmt.Torrent
+	var left []string
+	var err error
+	if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
+		t, _, err = torrentfmt.CreateFolder(cmd.Context(), path, trackers, progress.update, func(path, what string) {
+			left = append(left, fmt.Sprintf("left out: %s is %s", printable(path), what))
+		})
+	} else {
+		t, err = torrentfmt.Create(cmd.Context(), path, trackers, progress.update)
+	}
 	progress.clear()
+	for _, line := range left {
+		_, _ = fmt.Fprintln(cmd.ErrOrStderr(), line)
+	}
 	if err != nil {
 		return err
 	}

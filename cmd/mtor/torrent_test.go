@@ -97,11 +97,11 @@ func TestShowQuotesANameThatWouldDeceive(t *testing.T) {
 
 func TestShowRefusesWithTheFieldAndThePath(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.mtorrent")
-	if err := os.WriteFile(path, []byte(`{"mtorrent": 2}`), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(`{"mtorrent": 3}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	stdout, _, err := runTorrent(t, "show", path)
-	if stdout != "" || err == nil || err.Error() != path+": mtorrent: unknown version 2: want 1" {
+	if stdout != "" || err == nil || err.Error() != path+": mtorrent: unknown version 3: want 1 or 2" {
 		t.Errorf("got %q, %v", stdout, err)
 	}
 }
@@ -233,7 +233,7 @@ func TestRefusedCommandsSayWhyAndWriteNothing(t *testing.T) {
 		{exitFailed, "no such file", []string{"show", out}},
 		{exitFailed, "no such file", []string{"create", path, filepath.Join(t.TempDir(), "no", "out.mtorrent"), a, b}},
 		{exitFailed, "is not a folder", []string{"create", path, filepath.Join(path, "out.mtorrent"), a, b}},
-		{exitFailed, "is a folder", []string{"create", filepath.Dir(path), out, a, b}},
+		{exitFailed, "nothing to share", []string{"create", t.TempDir(), out, a, b}},
 	}
 	for _, tt := range tests {
 		stdout, _, err := runTorrent(t, tt.args...)

@@ -28,12 +28,7 @@ func (c *Client) Share(ctx context.Context, path, mtorrent string, progress func
 	if err != nil {
 		return control.Download{}, err
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return control.Download{}, fmt.Errorf("share: %w", err)
-	}
-	mark := storage.Mark{Size: info.Size(), ModTime: info.ModTime().UnixNano()}
-	t, err := torrentfmt.Create(ctx, path, [2]string{c.o.Trackers[0], c.o.Trackers[1]}, progress)
+	t, mark, leftOut, err := hashed(ctx, path, [2]string{c.o.Trackers[0], c.o.Trackers[1]}, progress)
 	if err != nil {
 		return control.Download{}, fmt.Errorf("share: %w", err)
 	}
@@ -66,10 +61,50 @@ func (c *Client) Share(ctx context.Context, path, mtorrent string, progress func
 	wait, cancel := context.WithTimeout(ctx, announceWait)
 	defer cancel()
 	d := c.describe(it)
+	var notes []string
 	if err := it.group.Announced(wait, id); err != nil {
-		d.Note = "not announced yet, will be later: " + err.Error()
+		notes = append(notes, "not announced yet, will be later: "+err.Error())
 	}
+	if leftOut.n > 0 {
+		notes = append(notes, leftOut.String())
+	}
+	d.Note = strings.Join(notes, "; ")
 	return d, nil
+}
+
+// hashed makes the torrent of a file or a folder. Its mark is older than the
+// hashes.
+func hashed(ctx context.Context, path string, trackers [2]string, progress func(done, total int64)) (*torrentfmt.Torrent, storage.Mark, skipped, error) {
+	var out skipped
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, storage.Mark{}, out, err
+	}
+	if info.IsDir() {
+		t, files, err := torrentfmt.CreateFolder(ctx, path, trackers, progress, out.add)
+		return t, storage.FolderMark(files), out, err
+	}
+	t, err := torrentfmt.Create(ctx, path, trackers, progress)
+	return t, storage.Mark{Size: info.Size(), ModTime: info.ModTime().UnixNano()}, out, err
+}
+
+// skipped is what a shared folder holds that cannot be shared.
+type skipped struct {
+	n     int
+	first string
+}
+
+func (s *skipped) add(path, what string) {
+	if s.n++; s.n == 1 {
+		s.first = fmt.Sprintf("%s is %s", path, what)
+	}
+}
+
+func (s *skipped) String() string {
+	if s.n == 1 {
+		return "left out: " + s.first
+	}
+	return fmt.Sprintf("%d left out: %s, and %d more", s.n, s.first, s.n-1)
 }
 
 // shareAgain answers for a file that the library knows: it is shared already,

@@ -116,6 +116,7 @@ func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
 			it.save()
 			it.settle()
 		},
+		Spoiled: func(none bool) { it.spoiled(t, none) },
 		Stopped: c.notify,
 		Lonely:  func() { it.group.Ask(id) },
 		Log:     c.log.With("name", t.Name),
@@ -135,6 +136,18 @@ func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
 		}
 	})
 	it.group.Put(id, t, file.Whole(), !file.Whole())
+}
+
+// spoiled takes an item whose file was changed off the trackers, or lists it
+// with what is left. What of it is still right is seeded on.
+func (it *item) spoiled(t *torrentfmt.Torrent, none bool) {
+	c, id := it.c, it.entry.ID
+	defer c.notify()
+	if !none {
+		it.group.Put(id, t, false, false)
+		return
+	}
+	c.wg.Go(func() { _ = it.group.Remove(c.ctx, id) }) // it is done later if not now
 }
 
 // end stops a running torrent and waits until its file is closed.

@@ -227,11 +227,11 @@ func (q *requests) announced(ann *registry.Announcement, a *wire.Announce) func(
 // takes all of it from the stream.
 func (q *requests) hashes(ann *registry.Announcement, a *wire.Announce) (refusal *slot, held int64, err error) {
 	n := int(a.GetHashLength())
+	list := int64(n) - int64(torrentfmt.NumPieces(int64(a.GetFilesize())))*torrentfmt.HashSize
 	switch err := torrentfmt.CheckName(a.GetFilename()); {
 	case err != nil:
 		refusal = badRequest(err.Error())
-	case a.GetFilesize() > torrentfmt.MaxSize,
-		n != torrentfmt.NumPieces(int64(a.GetFilesize()))*torrentfmt.HashSize:
+	case a.GetFilesize() > torrentfmt.MaxPieces*torrentfmt.PieceSize, list < 0, list > torrentfmt.MaxListLen:
 		refusal = badRequest("filesize and length of the hash string do not match")
 	case !q.t.bring.take(sourceOf(q.source), int64(n)+torrentCost, time.Now()):
 		refusal = refused(wire.Error_ERROR_TOO_MANY, "too many new torrents at once: announce the rest later")
@@ -250,6 +250,11 @@ func (q *requests) hashes(ann *registry.Announcement, a *wire.Announce) (refusal
 	if _, err = io.ReadFull(q.in, b); err == nil && torrentfmt.HashID(b) != ann.Torrent {
 		refusal = badRequest("the hash string is not that of the torrent ID")
 	}
+	if err == nil && refusal == nil && list > 0 {
+		if wrong := torrentfmt.CheckList(b[n-int(list):], int64(a.GetFilesize())); wrong != nil {
+			refusal = badRequest("filesize and length of the hash string do not match, or what follows it is no list of files: " + wrong.Error())
+		}
+	}
 	if err != nil || refusal != nil {
 		q.t.clients.Release(int64(n))
 		if errors.Is(err, io.EOF) {
@@ -257,7 +262,7 @@ func (q *requests) hashes(ann *registry.Announcement, a *wire.Announce) (refusal
 		}
 		return refusal, 0, malformed(late(err))
 	}
-	ann.Info = &registry.Info{Name: a.GetFilename(), Size: int64(a.GetFilesize())}
+	ann.Info = &registry.Info{Name: a.GetFilename(), Size: int64(a.GetFilesize()), List: int(list)}
 	ann.Hashes = b
 	return nil, int64(n), nil
 }

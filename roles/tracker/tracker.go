@@ -215,4 +215,4 @@ func (t *Tracker) hello() *wire.Hello {
 }
 
 // maxHashes is the length of the largest hash string in bytes.
-const maxHashes = torrentfmt.MaxPieces * torrentfmt.HashSize
+const maxHashes = torrentfmt.MaxPieces*torrentfmt.HashSize + torrentfmt.MaxListLen

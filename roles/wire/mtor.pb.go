@@ -546,7 +546,8 @@ type Announce struct {
 	// Only after the answer ERROR_NEED_HASHES:
 	Filename string `protobuf:"bytes,4,opt,name=filename,proto3" json:"filename,omitempty"`
 	Filesize uint64 `protobuf:"varint,5,opt,name=filesize,proto3" json:"filesize,omitempty"`
-	// How many raw bytes of hash string follow the Request message.
+	// How many raw bytes follow the Request message: the hash string and, for a
+	// folder, the canonical list of its files.
 	HashLength    uint64 `protobuf:"varint,6,opt,name=hash_length,json=hashLength,proto3" json:"hash_length,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -79,8 +79,9 @@ func (g *Group) announce(ctx context.Context, c *Conn, id torrentfmt.ID) error {
 	req := &wire.Request{Kind: &wire.Request_Announce{Announce: msg}}
 	reply, err := g.do(ctx, c, req, nil)
 	if reply.GetError() == wire.Error_ERROR_NEED_HASHES {
-		msg.Filename, msg.Filesize, msg.HashLength = t.Name, uint64(t.Size), uint64(len(t.Hashes))
-		reply, err = g.do(ctx, c, req, t.Hashes)
+		identity := t.Identity()
+		msg.Filename, msg.Filesize, msg.HashLength = t.Name, uint64(t.Size), uint64(len(identity))
+		reply, err = g.do(ctx, c, req, identity)
 	}
 	if errors.Is(err, errLeft) {
 		return nil

@@ -83,9 +83,64 @@ func (d *dest) named(err error) error {
 	return err
 }
 
-// open opens a regular file of the folder; anything else under that name is an
+// open opens t's file, or its folder, under one of the names. Of a folder its
+// files are opened when they are needed; one that is missing is no error yet.
+func (d *dest) open(t *torrentfmt.Torrent, name string, flag int) (body, error) {
+	if !t.Folder() {
+		file, err := d.openFile(name, flag)
+		if err != nil {
+			return nil, err
+		}
+		return &fileBody{File: file, size: t.Size}, nil
+	}
+	info, err := d.root.Lstat(name)
+	if err != nil {
+		return nil, d.named(err)
+	}
+	if !info.IsDir() {
+		why := notRegular(info.Mode())
+		if why == "" {
+			why = "is a file, and the torrent a folder"
+		}
+		return nil, &OccupiedError{Path: d.path(name), Why: why}
+	}
+	root, err := d.root.OpenRoot(name)
+	if err != nil {
+		return nil, d.named(err)
+	}
+	b, err := newFolderBody(t, root, flag)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := b.stat()
+	if err == nil && !os.SameFile(info, opened) {
+		err = &OccupiedError{Path: d.path(name), Why: "was replaced while it was opened", Err: ErrReplaced}
+	}
+	if err != nil {
+		_ = b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// make makes the .part; fs.ErrExist if there is one.
+func (d *dest) make(t *torrentfmt.Torrent) (body, error) {
+	if t.Folder() {
+		if err := d.root.Mkdir(d.part, 0o755); err != nil {
+			return nil, err
+		}
+		return d.open(t, d.part, os.O_RDWR)
+	}
+	file, err := d.root.OpenFile(d.part, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return &fileBody{File: file, size: t.Size}, nil
+}
+
+// openFile opens a regular file of the folder; anything else under that name is an
 // *OccupiedError, and never opened: a FIFO would block, a link lead away.
-func (d *dest) open(name string, flag int) (*os.File, error) {
+func (d *dest) openFile(name string, flag int) (*os.File, error) {
 	info, err := d.root.Lstat(name)
 	if err != nil {
 		return nil, d.named(err)
@@ -125,7 +180,7 @@ func notRegular(mode fs.FileMode) string {
 }
 
 // leadsTo is nil when name leads to this open file, and ErrReplaced otherwise.
-func (d *dest) leadsTo(name string, file *os.File) error {
+func (d *dest) leadsTo(name string, b body) error {
 	there, err := d.root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", d.path(name), ErrReplaced)
@@ -133,7 +188,7 @@ func (d *dest) leadsTo(name string, file *os.File) error {
 	if err != nil {
 		return d.named(err)
 	}
-	own, err := file.Stat()
+	own, err := b.stat()
 	if err != nil {
 		return err
 	}
@@ -143,8 +198,8 @@ func (d *dest) leadsTo(name string, file *os.File) error {
 	return nil
 }
 
-func (d *dest) lock(file *os.File) error {
-	err := lockFile(file)
+func (d *dest) lock(b body) error {
+	err := b.lock()
 	if errors.Is(err, ErrLocked) {
 		return &OccupiedError{Path: d.path(d.part), Why: ErrLocked.Error(), Err: ErrLocked}
 	}
@@ -163,21 +218,20 @@ func (d *dest) syncName() error {
 // partReader reads a .part for verifying. It passes over holes, which no piece
 // was written to, and notices whether anything was.
 type partReader struct {
-	file    *os.File
-	seek    sync.Mutex // holds the file's offset, which nothing else uses
+	body    body
 	touched atomic.Bool
 }
 
 var zeros [4096]byte
 
 func (r *partReader) ReadAt(p []byte, off int64) (int, error) {
-	r.seek.Lock()
-	hole := isHole(r.file, off, int64(len(p)))
-	r.seek.Unlock()
-	if hole {
+	if r.body.hole(off, int64(len(p))) {
 		return 0, io.EOF
 	}
-	n, err := r.file.ReadAt(p, off)
+	n, err := r.body.ReadAt(p, off)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = io.EOF // a file of a folder that was not made, or is gone
+	}
 	for b := p[:n]; len(b) > 0 && !r.touched.Load(); {
 		k := min(len(b), len(zeros))
 		if !bytes.Equal(b[:k], zeros[:k]) {

@@ -16,6 +16,8 @@ var (
 	ErrNoPiece = errors.New("the piece is not there")
 	// ErrIncomplete: Finish before every piece is there.
 	ErrIncomplete = errors.New("pieces are missing")
+	// ErrChanged: the whole file is no longer what it was.
+	ErrChanged = errors.New("the file was changed under the client")
 	// ErrReplaced: the .part was deleted, moved or replaced under the download.
 	ErrReplaced = errors.New("the file was moved, deleted or replaced while it was in use")
 	// ErrFinished: Remove of a file that is whole.

@@ -36,8 +36,12 @@ func (f *File) Finish() error {
 	if err := syncFolder(d.root); err != nil {
 		return fmt.Errorf("%s: sync the folder: %w", f.path, err)
 	}
+	seal, err := f.body.remember()
+	if err != nil {
+		return err
+	}
 	f.mu.Lock()
-	f.whole = true
+	f.whole, f.seal = true, seal
 	f.mu.Unlock()
 	return nil
 }
@@ -52,16 +56,16 @@ func (f *File) publish() error {
 	if mark.Size != f.t.Size {
 		return fmt.Errorf("%s: %d bytes long, was %d: %w", d.path(d.part), mark.Size, f.t.Size, ErrReplaced)
 	}
-	if err := f.file.Sync(); err != nil {
+	if err := f.body.sync(); err != nil {
 		return err
 	}
-	if err := d.leadsTo(d.part, f.file); err != nil {
+	if err := d.leadsTo(d.part, f.body); err != nil {
 		return err
 	}
 	err = renameNoReplace(d.root, d.part, d.name)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		if d.leadsTo(d.name, f.file) == nil {
+		if d.leadsTo(d.name, f.body) == nil {
 			// Linked by an earlier process that was stopped before it unlinked.
 			return d.root.Remove(d.part)
 		}
@@ -111,8 +115,8 @@ func (f *File) Remove() error {
 		return fmt.Errorf("%s: %w", f.path, ErrFinished)
 	}
 	d := f.dest
-	if err := d.leadsTo(d.part, f.file); err != nil {
+	if err := d.leadsTo(d.part, f.body); err != nil {
 		return err
 	}
-	return d.root.Remove(d.part)
+	return f.body.remove(d.root, d.part)
 }

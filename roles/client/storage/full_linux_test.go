@@ -127,9 +127,9 @@ func TestPreallocationReservesBlocksThatReadAsHoles(t *testing.T) {
 		t.Fatalf("%d bytes used, want %d reserved", used, tor.Size)
 	}
 	must(t, f.WritePiece(1, pieceOf(tor, data, 1)))
-	r := &partReader{file: f.file}
+	r := &partReader{body: f.body}
 	for i, want := range []bool{true, false, true} {
-		if got := isHole(f.file, int64(i)*torrentfmt.PieceSize, torrentfmt.PieceSize); got != want {
+		if got := f.body.hole(int64(i)*torrentfmt.PieceSize, torrentfmt.PieceSize); got != want {
 			t.Errorf("piece %d: hole %v, want %v", i, got, want)
 		}
 		n, _ := r.ReadAt(make([]byte, torrentfmt.PieceSize), int64(i)*torrentfmt.PieceSize)

@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// lockFolder is lockFile for a folder.
+func lockFolder(folder *os.File) error { return lockFile(folder) }
+
 // lockFile takes the file for this descriptor, or fails with ErrLocked. The
 // lock ends with the descriptor, however the process ends.
 func lockFile(file *os.File) error {

@@ -18,21 +18,36 @@ import (
 // is not regular torrentfmt.ErrNotRegular, one that changes while it is
 // verified torrentfmt.ErrChanged.
 func Seed(ctx context.Context, t *torrentfmt.Torrent, path string, trusted *Mark, progress Progress) (*File, error) {
-	file, err := torrentfmt.OpenRegular(path)
+	b, err := openSeed(t, path)
 	if err != nil {
 		return nil, err
 	}
-	f, err := seed(ctx, t, path, file, nil, trusted, progress)
+	f, err := seed(ctx, t, path, b, nil, trusted, progress)
 	if err != nil {
-		_ = file.Close()
+		_ = b.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-// seed verifies an open file as a whole; file and d stay the caller's on error.
-func seed(ctx context.Context, t *torrentfmt.Torrent, path string, file *os.File, d *dest, trusted *Mark, progress Progress) (*File, error) {
-	mark, err := statMark(file)
+func openSeed(t *torrentfmt.Torrent, path string) (body, error) {
+	if !t.Folder() {
+		file, err := torrentfmt.OpenRegular(path)
+		if err != nil {
+			return nil, err
+		}
+		return &fileBody{File: file, size: t.Size}, nil
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	return newFolderBody(t, root, os.O_RDONLY)
+}
+
+// seed verifies an open file as a whole; b and d stay the caller's on error.
+func seed(ctx context.Context, t *torrentfmt.Torrent, path string, b body, d *dest, trusted *Mark, progress Progress) (*File, error) {
+	mark, err := b.mark()
 	if err != nil {
 		return nil, err
 	}
@@ -41,14 +56,14 @@ func seed(ctx context.Context, t *torrentfmt.Torrent, path string, file *os.File
 		return nil, &MismatchError{Path: path, Size: mark.Size, Want: t.Size, Bad: pieces, Pieces: pieces}
 	}
 	if trusted == nil || *trusted != mark {
-		have, err := torrentfmt.Verify(ctx, t, file, progress)
+		have, err := torrentfmt.Verify(ctx, t, b, progress)
 		if err != nil {
 			return nil, fmt.Errorf("%s: verify: %w", path, err)
 		}
 		if bad := pieces - int(have.Count()); bad > 0 {
 			return nil, &MismatchError{Path: path, Size: mark.Size, Want: t.Size, Bad: bad, Pieces: pieces}
 		}
-		after, err := statMark(file)
+		after, err := b.mark()
 		if err != nil {
 			return nil, err
 		}
@@ -56,17 +71,18 @@ func seed(ctx context.Context, t *torrentfmt.Torrent, path string, file *os.File
 			return nil, fmt.Errorf("%s: %w", path, torrentfmt.ErrChanged)
 		}
 	}
+	seen, err := b.remember()
+	if err == nil && seen != mark {
+		err = fmt.Errorf("%s: %w", path, torrentfmt.ErrChanged)
+	}
+	if err != nil {
+		return nil, err
+	}
 	all := bitset.New(uint(pieces))
 	all.FlipRange(0, uint(pieces))
-	return newFile(t, path, file, d, all, true), nil
-}
-
-func statMark(file *os.File) (Mark, error) {
-	info, err := file.Stat()
-	if err != nil {
-		return Mark{}, err
-	}
-	return markOf(info), nil
+	f := newFile(t, path, b, d, all, true)
+	f.seal = seen
+	return f, nil
 }
 
 // maxTurns bounds how often Create starts over because another process finished
@@ -114,13 +130,16 @@ func Create(ctx context.Context, t *torrentfmt.Torrent, path string, progress Pr
 // adopt opens what stands under the final name, if it is t's file. Nothing
 // there is fs.ErrNotExist, anything else in the way an *OccupiedError.
 func adopt(ctx context.Context, t *torrentfmt.Torrent, d *dest, progress Progress) (*File, error) {
-	file, err := d.open(d.name, os.O_RDONLY)
+	b, err := d.open(t, d.name, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
-	f, err := seed(ctx, t, d.path(d.name), file, d, nil, progress)
+	f, err := seed(ctx, t, d.path(d.name), b, d, nil, progress)
 	if err != nil {
-		_ = file.Close()
+		_ = b.Close()
+		if t.Folder() && errors.Is(err, fs.ErrNotExist) {
+			return nil, &OccupiedError{Path: d.path(d.name), Why: fmt.Sprintf("is another folder: %v", err)}
+		}
 		var mismatch *MismatchError
 		if errors.As(err, &mismatch) {
 			why := fmt.Sprintf("is another file: %d of %d pieces differ from the torrent's", mismatch.Bad, mismatch.Pieces)
@@ -132,9 +151,9 @@ func adopt(ctx context.Context, t *torrentfmt.Torrent, d *dest, progress Progres
 		return nil, err
 	}
 	// A crash between the two steps of a link and unlink leaves both names.
-	if d.leadsTo(d.part, file) == nil {
+	if d.leadsTo(d.part, b) == nil {
 		if err := d.root.Remove(d.part); err != nil {
-			_ = file.Close()
+			_ = b.Close()
 			return nil, err
 		}
 	}
@@ -144,10 +163,10 @@ func adopt(ctx context.Context, t *torrentfmt.Torrent, d *dest, progress Progres
 // reserve makes or takes up the .part. ErrReplaced means: start over.
 func reserve(ctx context.Context, t *torrentfmt.Torrent, d *dest, progress Progress) (*File, error) {
 	made := true
-	file, err := d.root.OpenFile(d.part, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	b, err := d.make(t)
 	if errors.Is(err, fs.ErrExist) {
 		made = false
-		file, err = d.open(d.part, os.O_RDWR)
+		b, err = d.open(t, d.part, os.O_RDWR)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, ErrReplaced
 		}
@@ -155,35 +174,35 @@ func reserve(ctx context.Context, t *torrentfmt.Torrent, d *dest, progress Progr
 	if err != nil {
 		return nil, d.named(err)
 	}
-	have, err := takePart(ctx, t, d, file, made, progress)
+	have, err := takePart(ctx, t, d, b, made, progress)
 	if err != nil {
-		_ = file.Close()
+		_ = b.Close()
 		return nil, err
 	}
-	return newFile(t, d.path(d.name), file, d, have, false), nil
+	return newFile(t, d.path(d.name), b, d, have, false), nil
 }
 
 // takePart locks an open .part, finds what is good in it and allocates the
 // rest. One that was made just now is deleted again when that fails.
-func takePart(ctx context.Context, t *torrentfmt.Torrent, d *dest, file *os.File, made bool, progress Progress) (*bitset.BitSet, error) {
-	if err := d.lock(file); err != nil {
+func takePart(ctx context.Context, t *torrentfmt.Torrent, d *dest, b body, made bool, progress Progress) (*bitset.BitSet, error) {
+	if err := d.lock(b); err != nil {
 		return nil, err
 	}
 	// Between opening and locking, its last owner may have finished it.
 	_, err := d.root.Lstat(d.name)
 	finished := err == nil
 	switch {
-	case d.leadsTo(d.part, file) != nil:
+	case d.leadsTo(d.part, b) != nil:
 		return nil, ErrReplaced
 	case finished && made:
-		return nil, errors.Join(ErrReplaced, d.root.Remove(d.part))
+		return nil, errors.Join(ErrReplaced, b.remove(d.root, d.part))
 	case finished:
 		return nil, ErrReplaced
 	}
 	have := bitset.New(uint(t.NumPieces()))
 	if !made {
 		var foreign bool
-		have, foreign, err = verifyPart(ctx, t, d, file, progress)
+		have, foreign, err = verifyPart(ctx, t, d, b, progress)
 		if err != nil {
 			return nil, err
 		}
@@ -191,10 +210,10 @@ func takePart(ctx context.Context, t *torrentfmt.Torrent, d *dest, file *os.File
 			return nil, &OccupiedError{Path: d.path(d.part), Why: "holds nothing of this torrent: move it away first"}
 		}
 	}
-	if err := preallocate(ctx, file, t.Size); err != nil {
+	if err := b.reserve(ctx); err != nil {
 		err = fmt.Errorf("%s: reserve %d bytes: %w", d.path(d.part), t.Size, err)
 		if made {
-			err = errors.Join(err, d.root.Remove(d.part))
+			err = errors.Join(err, b.remove(d.root, d.part))
 		}
 		return nil, err
 	}
@@ -203,15 +222,16 @@ func takePart(ctx context.Context, t *torrentfmt.Torrent, d *dest, file *os.File
 
 // verifyPart finds the good pieces of a .part. foreign means that it holds
 // bytes, and not one good piece.
-func verifyPart(ctx context.Context, t *torrentfmt.Torrent, d *dest, file *os.File, progress Progress) (have *bitset.BitSet, foreign bool, err error) {
-	info, err := file.Stat()
-	if err != nil {
+func verifyPart(ctx context.Context, t *torrentfmt.Torrent, d *dest, b body, progress Progress) (have *bitset.BitSet, foreign bool, err error) {
+	// Of a folder some files may not have been made yet.
+	mark, err := b.mark()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, false, err
 	}
-	if info.Size() > t.Size {
-		return nil, false, &OccupiedError{Path: d.path(d.part), Why: fmt.Sprintf("is %d bytes long, the torrent's file only %d", info.Size(), t.Size)}
+	if mark.Size > t.Size {
+		return nil, false, &OccupiedError{Path: d.path(d.part), Why: fmt.Sprintf("is %d bytes long, the torrent's file only %d", mark.Size, t.Size)}
 	}
-	r := &partReader{file: file}
+	r := &partReader{body: b}
 	have, err = torrentfmt.Verify(ctx, t, r, progress)
 	if err != nil {
 		return nil, false, fmt.Errorf("%s: verify: %w", d.path(d.part), err)
@@ -236,7 +256,7 @@ func Resume(ctx context.Context, t *torrentfmt.Torrent, path string, have *bitse
 			_ = d.close()
 		}
 	}()
-	file, err := d.open(d.part, os.O_RDWR)
+	b, err := d.open(t, d.part, os.O_RDWR)
 	if errors.Is(err, fs.ErrNotExist) {
 		file, adoptErr := adopt(ctx, t, d, progress)
 		if errors.Is(adoptErr, ErrOccupied) {
@@ -247,7 +267,7 @@ func Resume(ctx context.Context, t *torrentfmt.Torrent, path string, have *bitse
 		}
 		// The earlier process may not have come to this.
 		if err := syncFolder(d.root); err != nil {
-			_ = file.file.Close()
+			_ = file.body.Close()
 			return nil, err
 		}
 		return file, nil
@@ -255,33 +275,33 @@ func Resume(ctx context.Context, t *torrentfmt.Torrent, path string, have *bitse
 	if err != nil {
 		return nil, err
 	}
-	got, err := resumePart(ctx, t, d, file, have, mark, progress)
+	got, err := resumePart(ctx, t, d, b, have, mark, progress)
 	if err != nil {
-		_ = file.Close()
+		_ = b.Close()
 		return nil, err
 	}
-	return newFile(t, d.path(d.name), file, d, got, false), nil
+	return newFile(t, d.path(d.name), b, d, got, false), nil
 }
 
-func resumePart(ctx context.Context, t *torrentfmt.Torrent, d *dest, file *os.File, have *bitset.BitSet, mark *Mark, progress Progress) (*bitset.BitSet, error) {
-	if err := d.lock(file); err != nil {
+func resumePart(ctx context.Context, t *torrentfmt.Torrent, d *dest, b body, have *bitset.BitSet, mark *Mark, progress Progress) (*bitset.BitSet, error) {
+	if err := d.lock(b); err != nil {
 		return nil, err
 	}
-	if err := d.leadsTo(d.part, file); err != nil {
+	if err := d.leadsTo(d.part, b); err != nil {
 		return nil, err
 	}
-	now, err := statMark(file)
-	if err != nil {
+	now, err := b.mark()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if mark != nil && *mark == now && now.Size == t.Size && have != nil && have.Len() == uint(t.NumPieces()) {
+	if err == nil && mark != nil && *mark == now && now.Size == t.Size && have != nil && have.Len() == uint(t.NumPieces()) {
 		return have.Clone(), nil
 	}
-	got, _, err := verifyPart(ctx, t, d, file, progress)
+	got, _, err := verifyPart(ctx, t, d, b, progress)
 	if err != nil {
 		return nil, err
 	}
-	if err := preallocate(ctx, file, t.Size); err != nil {
+	if err := b.reserve(ctx); err != nil {
 		return nil, fmt.Errorf("%s: reserve %d bytes: %w", d.path(d.part), t.Size, err)
 	}
 	return got, nil

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"sync"
 
 	"github.com/bits-and-blooms/bitset"
@@ -31,19 +30,16 @@ type Progress = func(done, total int64)
 // mark is the recorded one is believed to hold what it held then.
 type Mark struct {
 	Size    int64 // bytes
-	ModTime int64 // nanoseconds since 1970
+	ModTime int64 // nanoseconds since 1970; of a folder a digest of all times and sizes
 }
 
-func markOf(info fs.FileInfo) Mark {
-	return Mark{Size: info.Size(), ModTime: info.ModTime().UnixNano()}
-}
-
-// File is one torrent's file: whole and read-only, or a download's .part. Its
-// methods may be called concurrently, but for Close no more than once.
+// File is one torrent's file, or folder: whole and read-only, or a download's
+// .part. Its methods may be called concurrently, but for Close no more than
+// once.
 type File struct {
 	t    *torrentfmt.Torrent
 	path string // as the caller named it: what messages say
-	file *os.File
+	body body
 	dest *dest // nil for a seeded file: it is never renamed or removed
 
 	// life is held shared while bytes are written or synced, and alone by what
@@ -55,11 +51,12 @@ type File struct {
 	have   *bitset.BitSet
 	nhave  int
 	whole  bool
+	seal   Mark // what the whole file looked like when it was known to be right
 	closed bool
 }
 
-func newFile(t *torrentfmt.Torrent, path string, file *os.File, d *dest, have *bitset.BitSet, whole bool) *File {
-	return &File{t: t, path: path, file: file, dest: d, have: have, nhave: int(have.Count()), whole: whole}
+func newFile(t *torrentfmt.Torrent, path string, b body, d *dest, have *bitset.BitSet, whole bool) *File {
+	return &File{t: t, path: path, body: b, dest: d, have: have, nhave: int(have.Count()), whole: whole}
 }
 
 // Have is a copy of the set of pieces that are there and verified.
@@ -104,7 +101,7 @@ func (f *File) WritePiece(i int, data []byte) error {
 	if want := f.t.PieceLen(i); len(data) != want {
 		return &PieceError{Path: f.path, Piece: i, Err: fmt.Errorf("%d bytes: want %d: %w", len(data), want, fs.ErrInvalid)}
 	}
-	if _, err := f.file.WriteAt(data, int64(i)*torrentfmt.PieceSize); err != nil {
+	if _, err := f.body.WriteAt(data, int64(i)*torrentfmt.PieceSize); err != nil {
 		return fmt.Errorf("write piece %d: %w", i, err)
 	}
 	f.mu.Lock()
@@ -116,9 +113,14 @@ func (f *File) WritePiece(i int, data []byte) error {
 	return nil
 }
 
-// Section is piece i, to be read or sent: an unread reader over the *os.File
-// itself, so that a transport can use sendfile. A piece that is not there is a
+// Section is piece i, to be read or sent: an unread reader, of a single file
+// over the *os.File itself, so that a transport can use sendfile. A piece that is not there is a
 // *PieceError with ErrNoPiece. Sections stay good while Finish renames.
+//
+// A piece of a file that was changed, cut, replaced or deleted since it was
+// whole is read first: what is no longer the torrent's is ErrChanged, and no
+// longer had from then on. All of a single file that is no longer under its
+// name is lost at once.
 //
 // After Close, reading a section fails with fs.ErrClosed; a read under way ends
 // first. That holds for the methods of os.File and its SyscallConn: whoever
@@ -131,17 +133,47 @@ func (f *File) Section(i int) (*io.SectionReader, error) {
 	if !there {
 		return nil, &PieceError{Path: f.path, Piece: i, Err: ErrNoPiece}
 	}
-	return io.NewSectionReader(f.file, int64(i)*torrentfmt.PieceSize, int64(f.t.PieceLen(i))), nil
+	if err := f.stillThere(i); err != nil {
+		return nil, err
+	}
+	return f.body.section(int64(i)*torrentfmt.PieceSize, int64(f.t.PieceLen(i))), nil
 }
 
-// Mark is the file's present mark. For a seeded file, one that differs from
-// what was recorded means that somebody changed it.
-func (f *File) Mark() (Mark, error) {
-	info, err := f.file.Stat()
-	if err != nil {
-		return Mark{}, err
+func (f *File) stillThere(i int) error {
+	if !f.Whole() {
+		return nil // nobody else knows the .part
 	}
-	return markOf(info), nil
+	off, n := int64(i)*torrentfmt.PieceSize, f.t.PieceLen(i)
+	same, err := f.body.intact(f.path, off, int64(n))
+	if err == nil && !same {
+		data := make([]byte, n)
+		if _, err = f.body.ReadAt(data, off); err == nil && !f.t.PieceOK(i, data) {
+			err = errors.New("other bytes stand there")
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.have.Clear(uint(i))
+	if _, single := f.body.(*fileBody); single && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrReplaced)) {
+		f.have.ClearAll()
+	}
+	f.nhave = int(f.have.Count())
+	return &PieceError{Path: f.path, Piece: i, Err: fmt.Errorf("%w: %w", ErrChanged, err)}
+}
+
+// Mark is the mark to record: of a download the present one, of a whole file
+// that of the moment when it was known to be right.
+func (f *File) Mark() (Mark, error) {
+	f.mu.Lock()
+	whole, seal := f.whole, f.seal
+	f.mu.Unlock()
+	if whole {
+		return seal, nil
+	}
+	return f.body.mark()
 }
 
 // Sync makes what was written durable, and the .part's name with it, and
@@ -151,7 +183,7 @@ func (f *File) Sync() (Mark, error) {
 	f.life.RLock()
 	defer f.life.RUnlock()
 	if !f.Whole() {
-		if err := f.file.Sync(); err != nil {
+		if err := f.body.sync(); err != nil {
 			return Mark{}, err
 		}
 		if err := f.dest.syncName(); err != nil {
@@ -182,7 +214,7 @@ func (f *File) Close() error {
 	if closed {
 		return fmt.Errorf("%s: %w", f.path, fs.ErrClosed)
 	}
-	err := f.file.Close()
+	err := f.body.Close()
 	if f.dest != nil {
 		err = errors.Join(err, f.dest.close())
 	}

@@ -16,6 +16,10 @@ var diskFull = []error{windows.ERROR_DISK_FULL, windows.ERROR_HANDLE_DISK_FULL}
 // synced.
 func syncFolder(*os.Root) error { return nil }
 
+// lockFolder does nothing: a folder cannot be locked. The library keeps one
+// client from downloading twice to one place.
+func lockFolder(*os.File) error { return nil }
+
 // lockFile takes the file for this process, or fails with ErrLocked. It locks
 // the last byte that a file can have, because locks here forbid reading.
 func lockFile(file *os.File) error {

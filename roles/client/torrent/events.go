@@ -40,6 +40,9 @@ type arrived struct {
 // finished ends the making durable of a whole file.
 type finished struct{ err error }
 
+// spoiled asks for a look at what a whole file still has.
+type spoiled struct{ err error }
+
 func (e joined) apply(s *swarm) {
 	switch {
 	case s.banned[e.link.Conn().ID]:
@@ -82,6 +85,26 @@ func (e withdrawn) apply(s *swarm) {
 			s.withdraw(src, int(p))
 		}
 	}
+}
+
+func (e spoiled) apply(s *swarm) {
+	now := s.o.File.Have()
+	lost := s.have.Difference(now)
+	if !s.whole || lost.None() {
+		return
+	}
+	s.have = now
+	s.o.Log.Error("seeded file changed: what it has no longer is withdrawn",
+		"pieces", lost.Count(), "left", now.Count(), "error", e.err)
+	pieces := make([]uint32, 0, lost.Count())
+	for i := range lost.EachSet() {
+		pieces = append(pieces, uint32(i))
+	}
+	for link := range s.sources {
+		link.Withdraw(pieces...)
+	}
+	s.update(func(st *Status) { st.Err = e.err })
+	s.o.Spoiled(now.None())
 }
 
 func (e gone) apply(s *swarm) {

@@ -72,6 +72,9 @@ type Options struct {
 	// Whole is called once, when every piece is verified, durable and under
 	// its final name. It is not called for a torrent that begins whole.
 	Whole func()
+	// Spoiled is called when pieces of a whole file turn out to be lost; none
+	// means that none is left.
+	Spoiled func(none bool)
 	// Stopped is called when an error stops the download; Status tells it.
 	Stopped func()
 	// Lonely is called when a download has lost a peer.
@@ -144,8 +147,15 @@ func (t *Torrent) Pieces() int { return t.o.Torrent.NumPieces() }
 // Snapshot is the pieces at this side.
 func (t *Torrent) Snapshot() *bitset.BitSet { return t.o.File.Have() }
 
-// Section reads one piece that is here.
-func (t *Torrent) Section(piece int) (*io.SectionReader, error) { return t.o.File.Section(piece) }
+// Section reads one piece that is here. One that turns out not to be is
+// withdrawn from all peers.
+func (t *Torrent) Section(piece int) (*io.SectionReader, error) {
+	section, err := t.o.File.Section(piece)
+	if err != nil {
+		_ = t.post(spoiled{err})
+	}
+	return section, err
+}
 
 // Serving enters a piece that is being sent; it is false once nothing more is.
 // stop is called when the torrent ends.

@@ -21,7 +21,7 @@ import (
 //	row      torrent 20 | address 18 | flags 1 (1 whole, 2 gone)
 //	home     address 18 | node 20
 //	floor    address 18
-//	torrent  torrent 20 | size 8 | filename | 0 if fields follow
+//	torrent  torrent 20 | list length 22 bits, size 42 bits | filename | 0 if fields follow
 //
 // and behind them, if a newer program said more, its fields as a protobuf
 // message (see roles/wire/replication.proto). The body of a kind that this
@@ -79,7 +79,7 @@ func appendValue(b, k []byte, e *Entry) []byte {
 		b = append(b, e.Addr[:]...)
 	case KindTorrent:
 		b = append(b, e.Torrent[:]...)
-		b = binary.BigEndian.AppendUint64(b, uint64(e.Size))
+		b = binary.BigEndian.AppendUint64(b, uint64(e.lengths()))
 		b = append(b, e.Name...)
 		if len(e.Extra) > 0 {
 			b = append(b, 0)
@@ -177,7 +177,7 @@ func (e *Entry) decodeBody(b []byte) error {
 		copy(e.Addr[:], b)
 	case KindTorrent:
 		copy(e.Torrent[:], b)
-		e.Size = int64(binary.BigEndian.Uint64(b[20:]))
+		e.Size, e.List = lengths(binary.BigEndian.Uint64(b[20:])).split()
 		name, fields, more := bytes.Cut(extra, []byte{0})
 		if more && len(fields) == 0 {
 			return fmt.Errorf("%w: filename with a zero byte", errEntry)

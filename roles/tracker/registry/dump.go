@@ -59,7 +59,7 @@ func Dump(path string, visit func(Listing) error) (Contents, error) {
 func (c *core) listing(tor *torrent) Listing {
 	l := Listing{Torrent: tor.id}
 	if tor.info != nil {
-		l.Info = Info{tor.info.name, tor.info.size}
+		l.Info = tor.info.told()
 	}
 	for _, r := range tor.rows[:tor.present] {
 		cl := &c.clients[r.client]

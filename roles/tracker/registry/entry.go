@@ -67,6 +67,7 @@ type Entry struct {
 	Node    NodeID        // home
 	Name    string        // torrent: filename
 	Size    int64         // torrent: bytes
+	List    int           // torrent: bytes of a folder's list of files, behind the hash string
 
 	// Extra is what a newer program said besides, at most MaxExtra bytes of
 	// protobuf fields; of an unknown kind, all that it said.
@@ -140,6 +141,9 @@ func (e *Entry) Check() error {
 		}
 		if e.Size < 0 || e.Size > torrentfmt.MaxSize || torrentfmt.NumPieces(e.Size) > torrentfmt.MaxPieces {
 			return fmt.Errorf("%w: file of %d bytes", errEntry, e.Size)
+		}
+		if e.List < 0 || e.List > torrentfmt.MaxListLen {
+			return fmt.Errorf("%w: list of files of %d bytes", errEntry, e.List)
 		}
 		if strings.IndexByte(e.Name, 0) >= 0 {
 			return fmt.Errorf("%w: filename with a zero byte", errEntry)

@@ -83,6 +83,25 @@ func (e *Entry) fresh(whole bool, stay Stamp) bool {
 type Info struct {
 	Name string // filename
 	Size int64  // bytes
+	List int    // bytes of the canonical list of files, 0 for a single file
+}
+
+// lengths packs the size of a torrent and the length of its list.
+type lengths uint64
+
+// sizeBits hold any size that Check accepts, and the rest of a word any length
+// of a list.
+const sizeBits = 42
+
+func (e *Entry) lengths() lengths { return lengths(e.List)<<sizeBits | lengths(e.Size) }
+
+func (l lengths) split() (size int64, list int) {
+	return int64(l & (1<<sizeBits - 1)), int(l >> sizeBits)
+}
+
+func (i *info) told() Info {
+	size, list := i.size.split()
+	return Info{Name: i.name, Size: size, List: list}
 }
 
 func (b *batch) announce(a Addr, id torrentfmt.ID, whole bool, echo Stamp, inf *Info) Result {
@@ -95,7 +114,7 @@ func (b *batch) announce(a Addr, id torrentfmt.ID, whole bool, echo Stamp, inf *
 		if inf == nil {
 			return Result{Outcome: NeedHashes}
 		}
-		b.write(Entry{Kind: KindTorrent, Torrent: id, Name: inf.Name, Size: inf.Size})
+		b.write(Entry{Kind: KindTorrent, Torrent: id, Name: inf.Name, Size: inf.Size, List: inf.List})
 	}
 	b.saw(a)
 	stay, moved := b.home(a, echo)

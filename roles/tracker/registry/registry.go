@@ -318,7 +318,7 @@ func (r *Registry) Known(id torrentfmt.ID) (Info, bool) {
 	if tor == nil || tor.info == nil {
 		return Info{}, false
 	}
-	return Info{tor.info.name, tor.info.size}, true
+	return tor.info.told(), true
 }
 
 // Stats counts what is held.

@@ -135,7 +135,7 @@ func TestWhatWasAnsweredSurvivesReopening(t *testing.T) {
 		t.Errorf("vector %v, before %v", got, vector)
 	}
 	var hashes []byte
-	err := r.Hashes(torrentfmt.HashID(hashesOf(1)), torrentfmt.PieceSize, func(b []byte) error {
+	err := r.Hashes(torrentfmt.HashID(hashesOf(1)), torrentfmt.HashSize, func(b []byte) error {
 		hashes = append(hashes, b...)
 		return nil
 	})
@@ -151,10 +151,10 @@ func TestLongHashStringIsKeptInParts(t *testing.T) {
 		h[i] = byte(rand.IntN(256))
 	}
 	size := int64(len(h)/20) * torrentfmt.PieceSize
-	a := Announcement{Torrent: torrentfmt.HashID(h), Addr: addr(1), Info: &Info{"long", size}, Hashes: h}
+	a := Announcement{Torrent: torrentfmt.HashID(h), Addr: addr(1), Info: &Info{Name: "long", Size: size}, Hashes: h}
 	call(t, func(done func(Result, error)) { r.Announce(a, done) })
 	var got []byte
-	if err := r.Hashes(a.Torrent, size, func(b []byte) error { got = append(got, b...); return nil }); err != nil {
+	if err := r.Hashes(a.Torrent, len(h), func(b []byte) error { got = append(got, b...); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, h) {

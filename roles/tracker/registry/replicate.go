@@ -95,8 +95,9 @@ func (r *Registry) Collect(peers int) {
 	r.submit(op{plan: func(b *batch) { b.c.peers = peers }, done: func(error) {}})
 }
 
-// PutHashes stores the hash string of a torrent, before an entry that needs
-// it. The caller has checked that it belongs to id.
+// PutHashes stores the hash string of a torrent, and behind it a folder's list
+// of files, before an entry that needs it. The caller has checked that it
+// belongs to id.
 func (r *Registry) PutHashes(id torrentfmt.ID, hashes []byte) { r.putHashes(id, hashes) }
 
 // putHashes needs no answer: a later change is durable only if this is, and
@@ -117,10 +118,9 @@ func (r *Registry) putHashes(id torrentfmt.ID, hashes []byte) {
 	}
 }
 
-// Hashes passes the hash string of a torrent of the given size to visit, in
-// order and in parts of at most half a MiB.
-func (r *Registry) Hashes(id torrentfmt.ID, size int64, visit func([]byte) error) error {
-	left := torrentfmt.NumPieces(size) * torrentfmt.HashSize
+// Hashes passes what PutHashes was given, left bytes, to visit, in order and in
+// parts of at most half a MiB.
+func (r *Registry) Hashes(id torrentfmt.ID, left int, visit func([]byte) error) error {
 	for i := uint32(0); left > 0; i++ {
 		data, err := r.store.hashChunk(id, i)
 		if err != nil {

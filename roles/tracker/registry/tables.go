@@ -66,7 +66,7 @@ func (m mark) ref() dotRef { return dotRef{m.origin, m.seq} }
 // info is what is known of a torrent besides its rows.
 type info struct {
 	mark mark
-	size int64
+	size lengths
 	name string
 }
 
@@ -287,7 +287,8 @@ func (t *tables) get(k key) (Entry, bool) {
 		if tor == nil || tor.info == nil {
 			return e, false
 		}
-		m, e.Name, e.Size = tor.info.mark, tor.info.name, tor.info.size
+		m, e.Name = tor.info.mark, tor.info.name
+		e.Size, e.List = tor.info.size.split()
 	}
 	e.Stamp, e.Dot = m.stamp, Dot{t.origins[m.origin], m.seq}
 	return e, true
@@ -326,7 +327,7 @@ func (t *tables) set(e *Entry, origin uint32, old func(dotRef)) {
 		if tor.info != nil {
 			old(tor.info.mark.ref())
 		}
-		tor.info = &info{mark: m, size: e.Size, name: e.Name}
+		tor.info = &info{mark: m, size: e.lengths(), name: e.Name}
 	}
 }
 

@@ -44,13 +44,17 @@ func encode(entries []registry.Entry) *wire.Given {
 			w.Addr = e.Addr[:]
 		case registry.KindTorrent:
 			w.TorrentId, w.Filename, w.Filesize = e.Torrent[:], e.Name, uint64(e.Size)
-			w.HashLength = uint64(hashLength(e.Size))
+			w.HashLength = uint64(hashLength(e))
 		}
 	}
 	return g
 }
 
-func hashLength(size int64) int { return torrentfmt.NumPieces(size) * torrentfmt.HashSize }
+// hashLength is how many bytes follow the message for a torrent: its hash
+// string and, for a folder, the list of its files.
+func hashLength(e *registry.Entry) int {
+	return torrentfmt.NumPieces(e.Size)*torrentfmt.HashSize + e.List
+}
 
 // decode is encode's inverse. What it returns has been checked.
 func decode(g *wire.Given) ([]registry.Entry, error) {
@@ -86,9 +90,11 @@ func decode(g *wire.Given) ([]registry.Entry, error) {
 			if err := torrentfmt.CheckName(e.Name); err != nil {
 				return nil, bad("%v", err)
 			}
-			if w.GetHashLength() != uint64(hashLength(e.Size)) {
+			list := int64(w.GetHashLength()) - int64(hashLength(e))
+			if list < 0 || list > torrentfmt.MaxListLen {
 				return nil, bad("hash string of %d bytes for a file of %d", w.GetHashLength(), e.Size)
 			}
+			e.List = int(list)
 		}
 	}
 	return out, nil

@@ -243,7 +243,7 @@ func (g *giver) part(entries []registry.Entry, scan *registry.Scan, round uint64
 	n, hashes := 0, 0
 	for n < len(entries) && hashes < hashesPerMessage {
 		if entries[n].Kind == registry.KindTorrent {
-			hashes += hashLength(entries[n].Size)
+			hashes += hashLength(&entries[n])
 		}
 		n++
 	}
@@ -263,7 +263,7 @@ func (g *giver) part(entries []registry.Entry, scan *registry.Scan, round uint64
 		if e.Kind != registry.KindTorrent {
 			continue
 		}
-		if err := g.reg.Hashes(e.Torrent, e.Size, g.send); err != nil {
+		if err := g.reg.Hashes(e.Torrent, hashLength(e), g.send); err != nil {
 			return nil, fmt.Errorf("give torrent %v: %w", e.Torrent, err)
 		}
 	}

@@ -36,7 +36,7 @@ type Puller struct {
 }
 
 // MaxHashes is what one message may carry in hash strings, in bytes.
-const MaxHashes = hashesPerMessage + torrentfmt.MaxPieces*torrentfmt.HashSize
+const MaxHashes = hashesPerMessage + torrentfmt.MaxPieces*torrentfmt.HashSize + torrentfmt.MaxListLen
 
 // pull is one stream.
 type pull struct {
@@ -264,7 +264,7 @@ func (x *pull) mergeFull(m message, done func(error)) {
 func (x *pull) hashes(entries []registry.Entry) (held int64, err error) {
 	for i := range entries {
 		if entries[i].Kind == registry.KindTorrent {
-			held += int64(hashLength(entries[i].Size))
+			held += int64(hashLength(&entries[i]))
 		}
 	}
 	if held == 0 {
@@ -284,7 +284,7 @@ func (x *pull) hashes(entries []registry.Entry) (held int64, err error) {
 	}()
 	for i := range entries {
 		if e := &entries[i]; e.Kind == registry.KindTorrent {
-			if err := x.hash(e.Torrent, hashLength(e.Size)); err != nil {
+			if err := x.hash(e.Torrent, hashLength(e)); err != nil {
 				return held, err
 			}
 		}

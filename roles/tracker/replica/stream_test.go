@@ -305,7 +305,7 @@ func (p *pulling) round() (entries []registry.Entry, full bool) {
 		}
 		for _, e := range got {
 			if e.Kind == registry.KindTorrent {
-				if _, err := p.in.Discard(hashLength(e.Size)); err != nil {
+				if _, err := p.in.Discard(hashLength(&e)); err != nil {
 					p.t.Fatal(err)
 				}
 			}
