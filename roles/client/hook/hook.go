@@ -107,8 +107,12 @@ func (r *Runner) turn(program string, facts []string) {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
 	case <-r.over:
+	}
+	select {
+	case <-r.over: // a slot may have come free by its program's end at the same moment
 		log.Warn("hook not run: the client ends")
 		return
+	default:
 	}
 	began := time.Now()
 	said, err := r.run(program, facts)
