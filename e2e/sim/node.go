@@ -9,6 +9,7 @@ import (
 
 	"github.com/bits-and-blooms/bitset"
 
+	"github.com/mtor-dev/mtor/roles/client/pace"
 	"github.com/mtor-dev/mtor/roles/client/peer"
 	"github.com/mtor-dev/mtor/roles/client/torrent"
 	"github.com/mtor-dev/mtor/roles/wire"
@@ -54,6 +55,7 @@ func (w *world) newNode(line *host, have *bitset.BitSet) *node {
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.tor = torrent.New(torrent.Options{
 		Torrent: w.content, File: n.file, Buffers: newBuffers(budget, w.content.piece),
+		Uploads: []*pace.Gate{pace.NewGate(0)},
 		Whole:   func() { n.ended = w.now(); close(n.whole) },
 		Stopped: func() {},
 		Lonely: func() {

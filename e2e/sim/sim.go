@@ -20,6 +20,8 @@ const (
 	Scale = 512
 	// named is how many peers the tracker names in one reply.
 	named = 200
+	// downtime is how long a killed client is away.
+	downtime = 500 * time.Millisecond
 )
 
 // Scenario is one swarm. Rates are in real bytes a second.
@@ -190,16 +192,34 @@ func play(t *testing.T, sc Scenario) Result {
 	}
 	r := Result{Ideal: sc.Ideal()}
 	limit := time.After(sc.Limit - w.now())
+	var churn <-chan time.Time
+	if sc.Churn > 0 {
+		ticker := time.NewTicker(sc.Churn)
+		defer ticker.Stop()
+		churn = ticker.C
+	}
 	over := false
-	for _, n := range clients {
-		if !over {
-			select {
-			case <-n.whole:
-			case <-limit:
-				over = true
+	for i := 0; i < len(clients) && !over; {
+		select {
+		case <-clients[i].whole:
+			i++
+		case <-churn:
+			k := i + rand.IntN(len(clients)-i)
+			if clients[k].file.Whole() {
+				continue
 			}
+			again, err := w.restart(clients[k])
+			if err != nil {
+				t.Fatal(err)
+			}
+			clients[k] = again
+			r.Killed++
+		case <-limit:
+			over = true
 		}
-		if n.ended == 0 {
+	}
+	for _, n := range clients {
+		if !n.file.Whole() {
 			r.Unwhole++
 		}
 	}
@@ -213,4 +233,14 @@ func play(t *testing.T, sc Scenario) Result {
 	}
 	r.Sent = float64(seeder.line.bytesSent()) / float64(len(w.content.data))
 	return r
+}
+
+// restart kills a node, which comes back as a new one with the pieces it had.
+func (w *world) restart(old *node) (*node, error) {
+	old.end(true)
+	wait(downtime)
+	n := w.newNode(old.line, old.file.Have())
+	err := n.start()
+	n.began = old.began
+	return n, err
 }

@@ -68,6 +68,11 @@ type Local interface {
 	Serving(stop func()) (done func(), ok bool)
 	// Section reads one piece; it fails for a piece that is not here.
 	Section(piece int) (*io.SectionReader, error)
+	// Claim reports whether a piece may be sent to a peer now: not while another
+	// has it and others nobody. With take it is about to be; Unsent follows
+	// unless it goes out whole.
+	Claim(l *Link, piece int, take bool) bool
+	Unsent(l *Link, piece int)
 	// Served counts n bytes of a piece that were sent over a transport.
 	Served(n int64, scheme string)
 	// Uploads are the gates that the pieces of this torrent are sent through,

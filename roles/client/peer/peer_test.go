@@ -84,6 +84,8 @@ func (s *swarm) Gained(_ *Link, pieces []uint32) { s.gained <- pieces }
 func (s *swarm) Lost(_ *Link, pieces []uint32)   { s.lost <- pieces }
 func (s *swarm) Gone(l *Link)                    { s.gone <- l }
 func (s *swarm) Pieces() int                     { return s.total }
+func (s *swarm) Claim(*Link, int, bool) bool     { return true }
+func (s *swarm) Unsent(*Link, int)               {}
 func (s *swarm) Served(n int64, _ string)        { s.served <- n }
 func (s *swarm) Serving(func()) (func(), bool)   { return func() {}, true }
 func (s *swarm) Uploads() []*pace.Gate           { return s.uploads }

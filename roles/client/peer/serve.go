@@ -8,6 +8,7 @@ import (
 
 	"github.com/mtor-dev/mtor/roles/client/pace"
 	"github.com/mtor-dev/mtor/roles/wire"
+	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
 )
 
@@ -31,19 +32,37 @@ func (c *Conn) serve(ctx context.Context, st transport.Stream, p *wire.Piece) er
 	if p.GetIndex() >= uint32(local.Pieces()) {
 		return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "piece %d of %d", p.GetIndex(), local.Pieces())
 	}
+	kept := wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d is kept back", p.GetIndex())
+	link, piece := c.link(p.GetTorrentId()), int(p.GetIndex())
+	if !local.Claim(link, piece, false) {
+		return kept
+	}
 	pass, err := c.turn(ctx, local)
 	if err != nil {
 		return err
 	}
 	defer pass.Leave()
+	if !local.Claim(link, piece, true) {
+		return kept
+	}
+	if err := c.sendPiece(ctx, st, local, pass, piece); err != nil {
+		local.Unsent(link, piece)
+		return err
+	}
+	c.touch()
+	return nil
+}
+
+// sendPiece sends a piece, in steps.
+func (c *Conn) sendPiece(ctx context.Context, st transport.Stream, local Local, pass *pace.Pass, piece int) error {
 	done, ok := local.Serving(func() { st.Abort(transport.Code(wire.Error_ERROR_NOT_FOUND)) })
 	if !ok {
 		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "the torrent is no longer here")
 	}
 	defer done()
-	section, err := local.Section(int(p.GetIndex()))
+	section, err := local.Section(piece)
 	if err != nil {
-		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d: %v", p.GetIndex(), err)
+		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d: %v", piece, err)
 	}
 	for at := int64(0); at < section.Size(); {
 		n, err := pass.Move(ctx, func() (int64, error) {
@@ -57,15 +76,21 @@ func (c *Conn) serve(ctx context.Context, st transport.Stream, p *wire.Piece) er
 			if ctx.Err() != nil || errors.As(err, &abort) {
 				return err
 			}
-			return wire.Errorf(wire.Error_ERROR_INTERNAL, "piece %d: %v", p.GetIndex(), err)
+			return wire.Errorf(wire.Error_ERROR_INTERNAL, "piece %d: %v", piece, err)
 		}
 		if n == 0 { // cut under the seeder: say so rather than send less
-			return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d: the file has become shorter", p.GetIndex())
+			return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d: the file has become shorter", piece)
 		}
 		at += n
 	}
-	c.touch()
 	return nil
+}
+
+// link is the link for a torrent; nil if there is none.
+func (c *Conn) link(rawID []byte) *Link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.links[torrentfmt.ID(rawID)]
 }
 
 // turn waits until a piece of a torrent may be sent to this peer.

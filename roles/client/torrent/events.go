@@ -56,8 +56,10 @@ func (e joined) apply(s *swarm) {
 	src := &source{
 		link: e.link, handle: s.handles, asked: make(map[int]*request),
 		has: e.theirs, lacks: s.Pieces() - int(e.theirs.Count()), window: firstWindow,
+		sending: make(map[int]bool), refused: make(map[int]time.Time),
 	}
 	s.sources[e.link] = src
+	s.respreadAll()
 	s.picker.Join(src.handle, e.theirs)
 	e.answer <- nil
 	s.update(func(st *Status) { st.Peers = len(s.sources) })
@@ -83,6 +85,7 @@ func (e withdrawn) apply(s *swarm) {
 	if src := s.sources[e.link]; src != nil {
 		for _, p := range e.pieces {
 			s.withdraw(src, int(p))
+			delete(src.refused, int(p))
 		}
 	}
 }
@@ -115,6 +118,7 @@ func (e gone) apply(s *swarm) {
 	delete(s.sources, e.link)
 	s.picker.Leave(src.handle)
 	src.cancelAll()
+	s.respreadAll()
 	s.update(func(st *Status) { st.Peers = len(s.sources) })
 	if !s.whole && !s.ending && !s.failed {
 		s.o.Lonely()

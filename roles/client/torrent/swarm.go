@@ -34,6 +34,10 @@ const (
 	refusedRest = time.Second
 	stalledRest = 10 * time.Second
 	maxRest     = 10 * time.Minute
+	// keptRest is when a piece that a peer said it does not have is asked of it
+	// again, unless it has told more by then: it may have kept it back, and its
+	// word that it no longer does may have come before the refusal.
+	keptRest = 2 * time.Second
 	// slowPiece is how long a piece may be on its way while another peer that
 	// has it stands idle.
 	slowPiece = 12 * time.Second
@@ -54,6 +58,7 @@ type swarm struct {
 	failed   bool
 	picker   *picker.Picker
 	sources  map[*peer.Link]*source
+	spread   *spread // a seeder's
 	handles  picker.Peer
 	banned   map[peer.ID]bool
 	inflight int
@@ -75,7 +80,10 @@ type source struct {
 	received int64 // bytes since the last tick
 	rate     float64
 	restTill time.Time
-	stalls   int // how often it held a piece rather than sent it
+	refused  map[int]time.Time // pieces that it said are not there, and when
+	sending  map[int]bool      // pieces that it is being sent and has not told of
+	kept     []uint32          // pieces that were kept back from it
+	stalls   int               // how often it held a piece rather than sent it
 }
 
 // gain and withdraw keep the count of what a peer lacks, so that no news costs
@@ -85,7 +93,9 @@ func (s *swarm) gain(src *source, piece int) {
 		src.has.Set(uint(piece))
 		src.lacks--
 		s.picker.Have(src.handle, piece)
+		s.heard(src, piece)
 	}
+	delete(src.refused, piece)
 }
 
 func (s *swarm) withdraw(src *source, piece int) {
@@ -93,6 +103,7 @@ func (s *swarm) withdraw(src *source, piece int) {
 		src.has.Clear(uint(piece))
 		src.lacks++
 		s.picker.Withdraw(src.handle, piece)
+		s.respread(piece)
 	}
 }
 
@@ -241,6 +252,7 @@ func (s *swarm) missedPiece(e arrived, src *source, slow bool) {
 		s.ban(src)
 	case errors.Is(e.err, peer.ErrNotHere):
 		s.withdraw(src, e.piece)
+		src.refused[e.piece] = time.Now()
 	case errors.Is(e.err, peer.ErrStalled):
 		log.Warn("peer stalled", "error", e.err)
 		src.stalled(time.Now())
@@ -322,6 +334,11 @@ func (s *swarm) tick(now time.Time) {
 	for _, src := range s.sources {
 		src.rate = blend(src.rate, float64(src.received)/perTick)
 		src.received = 0
+		for piece, since := range src.refused {
+			if now.Sub(since) > keptRest {
+				s.gain(src, piece)
+			}
+		}
 		if src.rate > 0 {
 			ahead := int(src.rate * windowTime.Seconds() / float64(s.o.Torrent.PieceLen(0)))
 			src.window = min(max(ahead+1, minWindow), maxWindow)

@@ -207,6 +207,8 @@ func (x *liar) Gained(*peer.Link, []uint32)                             {}
 func (x *liar) Lost(*peer.Link, []uint32)                               {}
 func (x *liar) Gone(*peer.Link)                                         {}
 func (x *liar) Pieces() int                                             { return x.pieces }
+func (x *liar) Claim(*peer.Link, int, bool) bool                        { return true }
+func (x *liar) Unsent(*peer.Link, int)                                  {}
 func (x *liar) Served(int64, string)                                    {}
 func (x *liar) Serving(func()) (func(), bool)                           { return func() {}, true }
 func (x *liar) Uploads() []*pace.Gate                                   { return nil }
