@@ -50,6 +50,9 @@ func (c Tracker) Validate() error {
 	if _, err := c.Trusted(); err != nil {
 		return err
 	}
+	if err := checkMetrics(c.Metrics, c.MetricsPprof); err != nil {
+		return err
+	}
 	if c.Admin == "" {
 		return nil
 	}
@@ -100,7 +103,33 @@ func (c Client) Validate() error {
 	if err := checkRate("download_limit", c.DownloadLimit); err != nil {
 		return err
 	}
+	if err := checkMetrics(c.Metrics, c.MetricsPprof); err != nil {
+		return err
+	}
 	return c.checkWatch()
+}
+
+// checkMetrics checks the address that metrics are shown on. Numbers may be shown
+// to everybody; profiles tell what is in memory, and each asker pays with the
+// time of this process.
+func checkMetrics(addr string, pprof bool) error {
+	if addr == "" {
+		if pprof {
+			return errorf("metrics_pprof", "is set, but metrics is not: give the address to show profiles on")
+		}
+		return nil
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return errorf("metrics", "%q is not host:port, such as 127.0.0.1:9200 or :9200", addr)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || port != strconv.FormatUint(n, 10) {
+		return errorf("metrics", "port %q is not a number from 0 to 65535", port)
+	}
+	if ip, err := netip.ParseAddr(host); pprof && host != "" && host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return errorf("metrics_pprof", "%q is reached by other machines: profiles are shown on a loopback address only, such as 127.0.0.1:9200", addr)
+	}
+	return nil
 }
 
 func checkRate(key string, r units.Rate) error {

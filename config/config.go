@@ -117,6 +117,12 @@ type Tracker struct {
 	// empty means not at all. It is an address of this machine alone: what is
 	// asked there needs no proof of who asks.
 	Admin string `mapstructure:"admin"`
+	// Metrics is host:port to show metrics and health on, over HTTP; without a
+	// host it is 127.0.0.1, and empty means not at all.
+	Metrics string `mapstructure:"metrics"`
+	// MetricsPprof shows the Go runtime's profiles there too, to this machine
+	// alone.
+	MetricsPprof bool `mapstructure:"metrics_pprof"`
 }
 
 // Bounds of the folders that a client watches: each look costs a stat for each
@@ -171,6 +177,12 @@ type Client struct {
 	// fetch.
 	UploadLimit   units.Rate `mapstructure:"upload_limit" live:"yes"`
 	DownloadLimit units.Rate `mapstructure:"download_limit" live:"yes"`
+	// Metrics is host:port to show metrics and health on, over HTTP; without a
+	// host it is 127.0.0.1, and empty means not at all.
+	Metrics string `mapstructure:"metrics"`
+	// MetricsPprof shows the Go runtime's profiles there too, to this machine
+	// alone.
+	MetricsPprof bool `mapstructure:"metrics_pprof"`
 	// Hooks are programs to run when something has happened.
 	Hooks Hooks `mapstructure:"hooks"`
 }

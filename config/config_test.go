@@ -144,6 +144,11 @@ func TestTrackerChecksNameTheKeyAndTheMend(t *testing.T) {
 		"long lease":      {func(c *Tracker) { c.Lease = 48 * time.Hour }, "lease", "24h"},
 		"ack":             {func(c *Tracker) { c.Ack = "all" }, "ack", "want self or peer"},
 		"admin":           {func(c *Tracker) { c.Admin = "host:1" }, "admin", "not an IP"},
+		"bare metrics":    {func(c *Tracker) { c.Metrics = "9200" }, "metrics", "host:port"},
+		"metrics port":    {func(c *Tracker) { c.Metrics = ":http" }, "metrics", "not a number"},
+		"lone pprof":      {func(c *Tracker) { c.MetricsPprof = true }, "metrics_pprof", "metrics is not"},
+		"open pprof":      {func(c *Tracker) { c.MetricsPprof, c.Metrics = true, "0.0.0.0:1" }, "metrics_pprof", "loopback"},
+		"named pprof":     {func(c *Tracker) { c.MetricsPprof, c.Metrics = true, "lab:1" }, "metrics_pprof", "loopback"},
 		"open admin":      {func(c *Tracker) { c.Admin = "0.0.0.0:1" }, "admin", "loopback"},
 	} {
 		t.Run(name, func(t *testing.T) { wantError(t, tracker(c.change).Validate(), c.key, c.why) })
@@ -184,6 +189,9 @@ func TestUsualSettingsPass(t *testing.T) {
 		"tracker any":      tracker(func(c *Tracker) { c.Addr = "0.0.0.0:7000" }),
 		"tracker mesh":     tracker(func(c *Tracker) { c.Peers = []string{"b.example:1", "quic://c.example:1"} }),
 		"tracker admin":    tracker(func(c *Tracker) { c.Admin, c.Ack = "[::1]:0", AckPeer }),
+		"tracker metrics":  tracker(func(c *Tracker) { c.Metrics = "0.0.0.0:9200" }),
+		"tracker pprof":    tracker(func(c *Tracker) { c.Metrics, c.MetricsPprof = ":9200", true }),
+		"client metrics":   client(func(c *Client) { c.Metrics, c.MetricsPprof = "localhost:0", true }),
 		"tracker stderr":   tracker(func(c *Tracker) { c.LogFile = LogStderr }),
 		"tracker, listen":  tracker(func(c *Tracker) { c.Addr, c.Listen = "", "0.0.0.0:7000" }),
 		"tracker, NAT":     tracker(func(c *Tracker) { c.Listen, c.Advertise = "0.0.0.0:7000", "203.0.113.1:0" }),

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -123,10 +124,17 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
+	watched, err := startMonitor("client", c.Metrics, c.MetricsPprof, os.Stderr, log.Logger)
+	if err != nil {
+		return err
+	}
+	defer watched.close()
+	var made atomic.Pointer[client.Client]
 	role, err := client.New(ctx, client.Options{
 		Addr: c.ListenAddr(), Advertise: advertise, Trackers: c.Trackers, StateDir: state, Listen: listen, Dial: dial,
 		UploadLimit: int64(c.UploadLimit), DownloadLimit: int64(c.DownloadLimit),
 		OnComplete: c.Hooks.Complete, Log: log.Logger,
+		Observe: watched.watchClient(clientFolders(state, c), &made),
 	})
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
@@ -140,6 +148,9 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	})
 	_, _ = fmt.Fprintf(os.Stderr, "client ready on %s\n", role.Addr())
 	log.Info("client ready", "addr", role.Addr(), "listed_as", role.ListedAs(), "state", state)
+	made.Store(role)
+	watched.ready(ctx, clientHealth(role))
+	defer started(ctx, log.Logger)()
 	run := role.Run
 	if len(c.Watch) > 0 {
 		run = watching(role, watch.Options{

@@ -6,6 +6,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/term"
 
 	"github.com/mtor-dev/mtor/config"
@@ -32,6 +33,7 @@ func (l *roleLog) obeyHUP() (stop func()) {
 				terminateSelf(l.Logger)
 				continue
 			}
+			notifyReloading(l.Logger)
 			if err := l.file.reopen(); err != nil {
 				l.Error("log file not reopened", "error", err)
 			} else {
@@ -40,6 +42,7 @@ func (l *roleLog) obeyHUP() (stop func()) {
 			if reload := l.reload.Load(); reload != nil {
 				(*reload)()
 			}
+			notify(l.Logger, daemon.SdNotifyReady)
 		}
 	}()
 	return func() {

@@ -152,6 +152,7 @@ func addCommonFlags(flags *pflag.FlagSet) {
 	flags.String("listen", "", "ip:port to listen on, if it is not the one to be known by")
 	flags.String("advertise", "", "ip:port to be known by, if it is not the one to listen on (containers, NAT)")
 	flags.String("transport", config.TransportAuto, "what to dial over: auto, tcp or quic; both are always listened on")
+	addMetricsFlags(flags)
 	flags.String("log-format", config.LogText, "form of the log: text or json")
 	flags.String("log-level", "info", "least level to log: debug, info, warn or error")
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -121,10 +122,17 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 	if err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}
+	watched, err := startMonitor("tracker", c.Metrics, c.MetricsPprof, os.Stdout, log.Logger)
+	if err != nil {
+		return err
+	}
+	defer watched.close()
+	var made atomic.Pointer[tracker.Tracker]
 	role, err := tracker.New(ctx, tracker.Options{
 		Addr: c.ListenAddr(), Advertise: advertise, TrustAnnounced: trusted, Peers: c.Peers, SeederlistFile: c.SeederlistFile,
 		Listen: listen, Dial: dial, Lease: c.Lease, Log: log.Logger,
 		AckPeer: c.Ack == config.AckPeer, AcceptDataLoss: c.AcceptDataLoss,
+		Observe: watched.watchTracker(c, &made),
 	})
 	if errors.Is(err, tracker.ErrDataLoss) {
 		err = fmt.Errorf("%w (--accept-data-loss)", err)
@@ -132,6 +140,7 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 	if err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}
+	made.Store(role)
 	var asked net.Listener
 	if c.Admin != "" {
 		if asked, err = new(net.ListenConfig).Listen(ctx, "tcp", c.Admin); err != nil {
@@ -146,6 +155,8 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 		return log.setLevel(c.LogLevel)
 	})
 	_, _ = fmt.Fprintf(os.Stdout, "tracker ready on %s\n", role.Addr())
+	watched.ready(ctx, trackerHealth(role))
+	defer started(ctx, log.Logger)()
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return role.Run(ctx) })
 	if asked != nil {

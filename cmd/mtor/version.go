@@ -31,7 +31,13 @@ func newVersionCmd() *cobra.Command {
 
 // describeBuild says what this binary was made of. info may be nil.
 func describeBuild(info *debug.BuildInfo) string {
-	v, c := version, commit
+	v, c := buildOf(info)
+	return fmt.Sprintf("%s, commit %s, %s, %s/%s", v, c, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// buildOf is the version and the commit. info may be nil.
+func buildOf(info *debug.BuildInfo) (v, c string) {
+	v, c = version, commit
 	if info != nil {
 		if v == "" && info.Main.Version != "(devel)" {
 			v = info.Main.Version
@@ -46,7 +52,7 @@ func describeBuild(info *debug.BuildInfo) string {
 	if c == "" {
 		c = "unknown"
 	}
-	return fmt.Sprintf("%s, commit %s, %s, %s/%s", v, c, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return v, c
 }
 
 func stampedCommit(settings []debug.BuildSetting) string {

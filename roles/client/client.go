@@ -61,6 +61,7 @@ type Options struct {
 	// MTOR_TORRENT_ID (hex) and MTOR_TORRENT_FILE (the .mtorrent's absolute
 	// path). Empty for none.
 	OnComplete string
+	Observe    Observer
 	Log        *slog.Logger
 }
 

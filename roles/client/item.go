@@ -119,6 +119,7 @@ func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
 		Spoiled: func(none bool) { it.spoiled(t, none) },
 		Stopped: c.notify,
 		Lonely:  func() { it.group.Ask(id) },
+		Observe: c.o.Observe.Torrents,
 		Log:     c.log.With("name", t.Name),
 	})
 	c.running[id] = it

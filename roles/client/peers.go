@@ -219,6 +219,9 @@ func (p *peers) greet(addr netip.AddrPort) (*peer.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f := p.c.o.Observe.FellBack; f != nil && sess.Scheme() != p.c.o.Dial[0].Scheme {
+		f(sess.Scheme())
+	}
 	conn, err := peer.Dial(ctx, sess, p.c.self, p.c)
 	if err != nil {
 		p.refuse(sess, err)

@@ -46,6 +46,8 @@ type requests struct {
 // slot is the place of one answer in the order of the answers.
 type slot struct {
 	reply wire.Reply
+	kind  string        // of request, as an Observer hears it
+	begun time.Time     // when the request had come
 	ready chan struct{} // closed when the registry has answered; nil: no need to wait
 	// Set by the registry:
 	result registry.Result
@@ -99,10 +101,12 @@ func (q *requests) read(slots chan<- *slot) error {
 		if err := q.in.Next(req, wire.MaxMessage); err != nil {
 			return malformed(late(err))
 		}
+		begun := time.Now()
 		s, err := q.handle(req)
 		if err != nil {
 			return err
 		}
+		s.kind, s.begun = kindOf(req), begun
 		select {
 		case slots <- s:
 		case <-q.ctx.Done():
@@ -149,6 +153,7 @@ func (q *requests) answer(slots <-chan *slot) error {
 			}
 		}
 		q.complete(s)
+		q.t.answered(s)
 		var err error
 		if buf, err = wire.Append(buf, &s.reply); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bits-and-blooms/bitset"
@@ -101,6 +102,7 @@ type Conn struct {
 	wanted map[torrentfmt.ID]bool
 	used   time.Time // when a link or a piece was last alive
 	ended  bool
+	open   atomic.Int32 // streams
 	wg     sync.WaitGroup
 }
 
@@ -235,6 +237,9 @@ func (c *Conn) Source() string { return c.sess.Scheme() + " " + c.Addr.String() 
 // Scheme names the transport.
 func (c *Conn) Scheme() string { return c.sess.Scheme() }
 
+// Streams is how many are open.
+func (c *Conn) Streams() int { return int(c.open.Load()) }
+
 // Done is closed when the session has ended.
 func (c *Conn) Done() <-chan struct{} { return c.sess.Done() }
 
@@ -281,6 +286,8 @@ func (c *Conn) Run(ctx context.Context) {
 // stream serves one stream that the peer opened. done is called once the
 // stream no longer counts against MaxStreams: a link counts against maxLinks.
 func (c *Conn) stream(ctx context.Context, st transport.Stream, done func()) {
+	c.open.Add(1)
+	defer c.open.Add(-1)
 	defer st.Close()
 	done = sync.OnceFunc(done)
 	defer done()

@@ -125,6 +125,8 @@ func (l *Link) open() {
 	if err != nil {
 		return
 	}
+	l.conn.open.Add(1)
+	defer l.conn.open.Add(-1)
 	defer st.Close()
 	l.conn.mu.Lock()
 	replaced := l.conn.links[l.id] != l
@@ -350,6 +352,8 @@ func (l *Link) Fetch(ctx context.Context, piece int, buf []byte, gates ...*pace.
 	if err != nil {
 		return err
 	}
+	l.conn.open.Add(1)
+	defer l.conn.open.Add(-1)
 	defer st.Close()
 	defer context.AfterFunc(ctx, func() { st.Abort(transport.Code(wire.Error_ERROR_CANCELLED)) })()
 	if err := st.SetDeadline(time.Now().Add(StallTimeout)); err != nil {

@@ -162,6 +162,7 @@ func (s *swarm) askOf(src *source) {
 		s.wg.Go(func() {
 			err := s.fetch(ctx, src.link, piece, buf)
 			cancel()
+			s.o.Observe.ended(err)
 			_ = s.post(arrived{src.link, piece, err})
 		})
 	}
@@ -189,8 +190,12 @@ var (
 func (t *Torrent) fetch(ctx context.Context, l *peer.Link, piece int, buf []byte) error {
 	defer t.o.Buffers.Put(buf)
 	data := buf[:t.o.Torrent.PieceLen(piece)]
+	begun := time.Now()
 	if err := l.Fetch(ctx, piece, data, t.o.Downloads...); err != nil {
 		return err
+	}
+	if f := t.o.Observe.Received; f != nil {
+		f(l.Conn().Scheme(), len(data), time.Since(begun))
 	}
 	if !t.o.Torrent.PieceOK(piece, data) {
 		return errBadPiece
@@ -276,6 +281,9 @@ func (src *source) stalled(now time.Time) {
 
 func (s *swarm) ban(src *source) {
 	s.banned[src.link.Conn().ID] = true
+	if f := s.o.Observe.Banned; f != nil {
+		f()
+	}
 	src.link.Bye()
 	gone{src.link}.apply(s)
 }

@@ -78,8 +78,9 @@ type Options struct {
 	// Stopped is called when an error stops the download; Status tells it.
 	Stopped func()
 	// Lonely is called when a download has lost a peer.
-	Lonely func()
-	Log    *slog.Logger
+	Lonely  func()
+	Observe Observer
+	Log     *slog.Logger
 }
 
 // Torrent implements peer.Local. Its methods may be called from several
@@ -141,6 +142,13 @@ func (t *Torrent) Status() Status {
 	return s
 }
 
+// Progress is the part of Status that costs nothing to copy.
+func (t *Torrent) Progress() (done int64, whole, failed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.status.Done, t.status.Whole, t.status.Err != nil
+}
+
 // Pieces is how many the torrent has.
 func (t *Torrent) Pieces() int { return t.o.Torrent.NumPieces() }
 
@@ -162,7 +170,12 @@ func (t *Torrent) Section(piece int) (*io.SectionReader, error) {
 func (t *Torrent) Serving(stop func()) (done func(), ok bool) { return t.serves.begin(stop) }
 
 // Served counts an upload.
-func (t *Torrent) Served(n int64, _ string) { t.sent.Add(n) }
+func (t *Torrent) Served(n int64, scheme string) {
+	t.sent.Add(n)
+	if f := t.o.Observe.Sent; f != nil {
+		f(scheme, n)
+	}
+}
 
 // Uploads are the gates that pieces are sent through.
 func (t *Torrent) Uploads() []*pace.Gate { return t.o.Uploads }

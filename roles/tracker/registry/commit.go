@@ -118,9 +118,13 @@ gather:
 // write makes a batch durable and the dead entries go.
 func (w *writer) write(b *batch, dead []dotRef) error {
 	r := w.r
+	begun := time.Now()
 	r.fail(r.store.commit(r.core, b, dead))
 	if err := r.Err(); err != nil {
 		return err
+	}
+	if f := r.committed.Load(); f != nil {
+		(*f)(time.Since(begun))
 	}
 	switch {
 	case len(w.sweeping) > 0:
@@ -219,6 +223,10 @@ func (r *Registry) show(b *batch) {
 		r.changed = make(chan struct{})
 	}
 }
+
+// ObserveCommits has f called after each commit with how long it took, its fsync
+// included. f must not block.
+func (r *Registry) ObserveCommits(f func(time.Duration)) { r.committed.Store(&f) }
 
 func (r *Registry) fail(err error) {
 	if err == nil || r.Err() != nil {

@@ -45,7 +45,8 @@ type Registry struct {
 	unread  chan struct{} // a scan was closed
 	hidden  map[NodeID]bool
 
-	repaired atomic.Uint64
+	repaired  atomic.Uint64
+	committed atomic.Pointer[func(time.Duration)]
 
 	submitMu sync.RWMutex // held to send on ops; for writing to close it
 	closed   bool
