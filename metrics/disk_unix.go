@@ -11,6 +11,6 @@ func diskRoom(path string) (free, size uint64, err error) {
 	if err := unix.Statfs(path, &st); err != nil {
 		return 0, 0, err
 	}
-	block := uint64(st.Bsize) //nolint:unconvert // its type differs between systems
+	block := uint64(st.Bsize)
 	return st.Bavail * block, st.Blocks * block, nil
 }
