@@ -97,6 +97,12 @@ func (c Client) Validate() error {
 	if err := checkNoNUL("hooks.complete", c.Hooks.Complete); err != nil {
 		return err
 	}
+	if c.MaxPeers < MinMaxPeers || c.MaxPeers > MaxMaxPeers {
+		return errorf("max_peers", "%d is out of bounds: want %d to %d", c.MaxPeers, MinMaxPeers, MaxMaxPeers)
+	}
+	if c.MaxDownloads < 0 {
+		return errorf("max_downloads", "%d is negative: want how many run at once, or 0 for any number", c.MaxDownloads)
+	}
 	if err := checkRate("upload_limit", c.UploadLimit); err != nil {
 		return err
 	}

@@ -134,6 +134,14 @@ const (
 	DefaultWatchEvery = 5 * time.Second
 )
 
+// Bounds of the sessions of a client. A quarter of them is for those that it
+// dials itself; each costs a descriptor and some ten KiB.
+const (
+	MinMaxPeers     = 2
+	MaxMaxPeers     = 10_000
+	DefaultMaxPeers = 500
+)
+
 // Client is what can be set for a client.
 type Client struct {
 	// Addr is ip:port to listen on, TCP and UDP, to dial from (the IP), and to
@@ -173,6 +181,12 @@ type Client struct {
 	// WatchEvery is the time between two looks at the folders, MinWatchEvery to
 	// MaxWatchEvery.
 	WatchEvery time.Duration `mapstructure:"watch_every"`
+	// MaxPeers is how many sessions with other clients there are at once, in
+	// all, MinMaxPeers to MaxMaxPeers.
+	MaxPeers int `mapstructure:"max_peers"`
+	// MaxDownloads is how many downloads run at once; the others wait, in the
+	// order of their coming. 0 means any number.
+	MaxDownloads int `mapstructure:"max_downloads"`
 	// UploadLimit and DownloadLimit bound what all torrents together send and
 	// fetch.
 	UploadLimit   units.Rate `mapstructure:"upload_limit" live:"yes"`
@@ -206,7 +220,7 @@ func TrackerDefaults() Tracker {
 func ClientDefaults() Client {
 	return Client{
 		LogLevel: "info", LogFormat: LogText, LogMaxMiB: DefaultLogMiB, LogKeep: DefaultLogKeep,
-		Transport: TransportAuto, Menu: true, WatchEvery: DefaultWatchEvery,
+		Transport: TransportAuto, Menu: true, WatchEvery: DefaultWatchEvery, MaxPeers: DefaultMaxPeers,
 	}
 }
 

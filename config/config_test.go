@@ -174,6 +174,8 @@ func TestClientChecksNameTheKeyAndTheMend(t *testing.T) {
 		"watch many":    {func(c *Client) { c.Watch = make([]string, MaxWatch+1) }, "watch", "at most"},
 		"watch often":   {func(c *Client) { c.WatchEvery = time.Millisecond }, "watch_every", "1s"},
 		"slow upload":   {func(c *Client) { c.UploadLimit = 100 }, "upload_limit", "4.0 KiB/s at least"},
+		"few peers":     {func(c *Client) { c.MaxPeers = 1 }, "max_peers", "2 to 10000"},
+		"-1 downloads":  {func(c *Client) { c.MaxDownloads = -1 }, "max_downloads", "negative"},
 		"slow download": {func(c *Client) { c.DownloadLimit = -1 }, "download_limit", "20MB"},
 		"NUL in state":  {func(c *Client) { c.State = "\x00" }, "state", "NUL"},
 	} {

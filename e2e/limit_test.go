@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -47,5 +48,54 @@ func TestALimitIsKeptOverEachTransport(t *testing.T) {
 				t.Errorf("%d bytes came in %s: at %d a second they take %s at least", size, took, limit, least)
 			}
 		})
+	}
+}
+
+func TestDownloadsBeyondTheLimitWaitAndStartInOrder(t *testing.T) {
+	t.Parallel()
+	s := newSwarm(t)
+	sharer := s.client(10, "sharer")
+	names := []string{"a", "b", "c", "d"}
+	for i, name := range names {
+		s.write(name, 3*pieceSize, byte(i))
+		sharer.do(fmt.Sprintf("share %s %s.mtorrent", name, name))
+	}
+	sharer.do("limit up 100kB") // until all have been asked for
+	d := s.client(20, "downloader", "--max-downloads", "1")
+	for _, name := range names {
+		d.do(fmt.Sprintf("get %s.mtorrent copy-%s", name, name))
+	}
+	lines, err := d.AskLines(s.ctx, "show downloads", len(names))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range lines {
+		if queued := strings.HasSuffix(line, " (queued)"); queued != (i > 0) || !strings.HasPrefix(line, "[D] ") {
+			t.Errorf("show downloads says %q", line)
+		}
+	}
+	s.allList(s.id("b.mtorrent"), whole(sharer)...)
+
+	// One that waits is removed; after a restart the others wait as before.
+	d.do("remove c.mtorrent")
+	if s.exists("copy-c.part") {
+		t.Error("a .part in which nothing is stays")
+	}
+	d.quit()
+	d.start()
+	sharer.do("limit up none")
+	d.do("wait")
+	for _, name := range []string{"a", "b", "d"} {
+		s.same(name, "copy-"+name)
+		s.allList(s.id(name+".mtorrent"), whole(sharer, d)...)
+	}
+	log := string(s.text("downloader.log"))
+	last := -1
+	for _, name := range []string{"a", "b", "d"} {
+		at := strings.Index(log, `msg="download complete" name=`+name+" ")
+		if at < last {
+			t.Errorf("%s was complete before its turn:\n%s", name, log)
+		}
+		last = at
 	}
 }

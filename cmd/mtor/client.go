@@ -90,6 +90,8 @@ while commands were read.`,
 	cmd.Flags().String("on-complete", "", "program to run when a download completes; its environment says which (docs/configuration.md)")
 	cmd.Flags().String("upload-limit", units.None, "bytes a second that all torrents together send: 20MB, 1.5MiB, 500kB, or none")
 	cmd.Flags().String("download-limit", units.None, "bytes a second that all torrents together fetch")
+	cmd.Flags().Int("max-peers", config.DefaultMaxPeers, "sessions with other clients at once, in all")
+	cmd.Flags().Int("max-downloads", 0, "downloads that run at once, the others wait in order; 0 for any number")
 	cmd.Flags().Bool("no-menu", false, "read no commands: serve until a signal")
 	return cmd
 }
@@ -133,6 +135,7 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	role, err := client.New(ctx, client.Options{
 		Addr: c.ListenAddr(), Advertise: advertise, Trackers: c.Trackers, StateDir: state, Listen: listen, Dial: dial,
 		UploadLimit: int64(c.UploadLimit), DownloadLimit: int64(c.DownloadLimit),
+		MaxPeers: c.MaxPeers, MaxDownloads: c.MaxDownloads,
 		OnComplete: c.Hooks.Complete, Log: log.Logger,
 		Observe: watched.watchClient(clientFolders(state, c), &made),
 	})

@@ -57,7 +57,7 @@ func (l *roleLog) close() {
 }
 
 func newLogger(w io.Writer, format string, least slog.Leveler) *slog.Logger {
-	o := &slog.HandlerOptions{Level: least}
+	o := &slog.HandlerOptions{Level: least, ReplaceAttr: nameCodes}
 	if format == config.LogJSON {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}

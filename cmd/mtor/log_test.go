@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -8,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/mtor-dev/mtor/config"
+	"github.com/mtor-dev/mtor/roles/wire"
+	"github.com/mtor-dev/mtor/transport"
 )
 
 func TestLogIsAppendedToAndReopened(t *testing.T) {
@@ -33,6 +37,24 @@ func TestLogIsAppendedToAndReopened(t *testing.T) {
 	log.Info("three")
 	holds(t, path+".1", "before", "msg=one", "msg=two")
 	holds(t, path, "msg=three")
+}
+
+func TestLogSaysWhatACodeMeans(t *testing.T) {
+	var b strings.Builder
+	log := newLogger(&b, config.LogText, slog.LevelInfo)
+	code := transport.Code(wire.Error_ERROR_GOING_AWAY)
+	log.Info("one", "error", fmt.Errorf("ask: %w", &transport.SessionError{Code: code, Remote: true}))
+	log.Info("two", "error", &transport.AbortError{Code: transport.Code(wire.Error_ERROR_TOO_MANY)})
+	log.Info("three", "error", &transport.SessionError{Err: errors.New("reset (code 8)")})
+	for _, want := range []string{
+		`error="ask: session closed by the peer (it quits)"`,
+		`error="stream aborted by this side (over a limit there)"`,
+		`error="session lost: reset (code 8)"`,
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %s in\n%s", want, b.String())
+		}
+	}
 }
 
 func TestLogGoesOnWhenReopeningFails(t *testing.T) {

@@ -230,10 +230,11 @@ func (c *Client) drop(ctx context.Context, it *item) (control.Removed, error) {
 	}
 	c.mu.Unlock()
 	defer c.notify()
+	it.end()
+	c.launchNext()
 	if it.group == nil {
 		return it.left(), nil // it was never announced
 	}
-	it.end()
 	if err := it.group.Remove(ctx, it.entry.ID); err != nil {
 		c.log.Warn("not taken off the tracker yet, will be later", "name", it.name, "error", err)
 	}

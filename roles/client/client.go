@@ -56,6 +56,12 @@ type Options struct {
 	// UploadLimit and DownloadLimit bound what all torrents together send and
 	// fetch, in bytes a second; 0 means no limit.
 	UploadLimit, DownloadLimit int64
+	// MaxPeers is how many sessions with other clients there are at once; 0
+	// means defaultPeers.
+	MaxPeers int
+	// MaxDownloads is how many downloads run at once; the others wait, in the
+	// order of their coming. 0 means any number.
+	MaxDownloads int
 	// OnComplete is a program to run when a download completes, with what it
 	// was in the environment: MTOR_NAME, MTOR_PATH (absolute), MTOR_SIZE_BYTES,
 	// MTOR_TORRENT_ID (hex) and MTOR_TORRENT_FILE (the .mtorrent's absolute
@@ -170,6 +176,7 @@ func (c *Client) Run(ctx context.Context) error {
 	err := c.closeListeners()
 	c.peers.close()
 	c.wg.Wait()
+	c.closeQueued()
 	return errors.Join(err, c.lib.Close())
 }
 

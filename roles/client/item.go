@@ -29,15 +29,17 @@ type item struct {
 	note  string // what keeps it from running
 	// missing: its file or .mtorrent is gone or changed.
 	missing   bool
+	queued    bool       // waits until fewer downloads run
 	settled   bool       // what follows from being whole has been done
 	uploads   *pace.Gate // of this torrent
 	downloads *pace.Gate
 
-	run   *torrent.Torrent // nil unless its file is open
-	group *announce.Group
-	file  *storage.File
-	stop  context.CancelFunc
-	over  sync.WaitGroup // until run has returned and its file is closed
+	torrent *torrentfmt.Torrent // nil unless its file is open
+	run     *torrent.Torrent    // nil unless its file is open
+	group   *announce.Group
+	file    *storage.File
+	stop    context.CancelFunc
+	over    sync.WaitGroup // until run has returned and its file is closed
 }
 
 func newItem(c *Client, e library.Entry) *item {
@@ -101,12 +103,12 @@ func (it *item) lose(err error) {
 	it.c.notify()
 }
 
-// start runs an item's torrent over its open file and lists it. c.mu is held.
+// start readies an item's torrent over its open file, and launches it unless
+// enough downloads run. c.mu is held.
 func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
 	id := it.entry.ID
 	it.name, it.size, it.note, it.missing, it.file = t.Name, t.Size, "", false, file
-	it.settled = file.Whole()
-	it.group = c.group(t.Trackers)
+	it.torrent, it.settled = t, file.Whole()
 	it.run = torrent.New(torrent.Options{
 		Torrent: t, File: file, Buffers: c.buffers,
 		Uploads:   []*pace.Gate{it.uploads, c.uploads},
@@ -115,15 +117,25 @@ func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
 			it.group.Put(id, t, true, false)
 			it.save()
 			it.settle()
+			c.launchNext()
 		},
 		Spoiled: func(none bool) { it.spoiled(t, none) },
-		Stopped: c.notify,
+		Stopped: func() { c.launchNext(); c.notify() },
 		Lonely:  func() { it.group.Ask(id) },
 		Observe: c.o.Observe.Torrents,
 		Log:     c.log.With("name", t.Name),
 	})
+	if it.queued = !file.Whole() && c.full(); !it.queued {
+		c.launch(it)
+	}
+}
+
+// launch lists an item and runs its torrent. c.mu is held.
+func (c *Client) launch(it *item) {
+	id, t, file, run := it.entry.ID, it.torrent, it.file, it.run
+	it.queued = false
+	it.group = c.group(t.Trackers)
 	c.running[id] = it
-	run := it.run
 	ctx, stop := context.WithCancel(c.ctx)
 	it.stop = stop
 	it.over.Add(1)
@@ -158,8 +170,15 @@ func (it *item) end() {
 	if it.c.running[it.entry.ID] == it {
 		delete(it.c.running, it.entry.ID)
 	}
+	queued := it.queued
+	it.queued = false
 	it.c.mu.Unlock()
-	if stop != nil {
+	switch {
+	case queued:
+		if err := it.close(); err != nil {
+			it.c.log.Error("file not closed", "name", it.name, "error", err)
+		}
+	case stop != nil:
 		stop()
 		it.over.Wait()
 	}
@@ -249,10 +268,15 @@ func (it *item) download() control.Download {
 	switch {
 	case it.missing:
 		d.State = control.Missing
+	case storage.IsDiskFull(st.Err):
+		d.State, d.Note = control.Failed, "disk full: make room, then get it again"
 	case st.Err != nil:
 		d.State, d.Note = control.Failed, st.Err.Error()
 	case st.Whole:
 		d.State = control.Seeding
+	}
+	if it.queued {
+		d.Note = "queued"
 	}
 	if d.Note == "" && it.group != nil && !it.group.Reachable() {
 		d.Note = "no tracker can be reached"

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -17,8 +18,9 @@ import (
 )
 
 const (
-	// maxSessions bounds the sessions that others may open with this client.
-	maxSessions = 500
+	// defaultPeers is how many sessions there are at once in all. Others may
+	// open all but a quarter of them, so that this client finds room to dial.
+	defaultPeers = 500
 	// maxSessionsPerIP keeps one address from taking all of them.
 	maxSessionsPerIP = 64
 	// maxDials bounds the dials in flight.
@@ -48,6 +50,8 @@ type peers struct {
 	slots     chan struct{}      // a place for each dial in flight
 	incoming  map[netip.Addr]int // sessions opened by others, by where from
 	accepted  int                // the same, in all
+	dialled   int                // sessions opened by this client, and dials for them
+	max       int                // of both together
 	running   context.Context
 	stop      context.CancelFunc
 }
@@ -62,6 +66,7 @@ func newPeers(c *Client) *peers {
 		entered:   make(chan struct{}),
 		slots:     make(chan struct{}, maxDials),
 		incoming:  make(map[netip.Addr]int),
+		max:       cmp.Or(c.o.MaxPeers, defaultPeers),
 	}
 	p.running, p.stop = context.WithCancel(context.Background())
 	return p
@@ -106,7 +111,7 @@ func (p *peers) admit(sess transport.Session) (release func(), ok bool) {
 	ip := source.Addr().Unmap()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.accepted >= maxSessions || p.incoming[ip] >= maxSessionsPerIP {
+	if p.accepted >= p.max-max(p.max/4, 1) || p.accepted+p.dialled >= p.max || p.incoming[ip] >= maxSessionsPerIP {
 		return nil, false
 	}
 	p.accepted++
@@ -168,6 +173,10 @@ func (p *peers) reach(addr netip.AddrPort, id torrentfmt.ID) bool {
 	if at, ok := p.unreached[addr]; ok && time.Since(at) < redialPause {
 		return false
 	}
+	if p.accepted+p.dialled >= p.max {
+		return false
+	}
+	p.dialled++
 	p.dialing[addr] = map[torrentfmt.ID]bool{id: true}
 	p.c.wg.Go(func() { p.dial(addr) })
 	return true
@@ -184,6 +193,11 @@ func (p *peers) join(conn *peer.Conn, id torrentfmt.ID) {
 }
 
 func (p *peers) dial(addr netip.AddrPort) {
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.dialled--
+	}()
 	conn, err := p.greet(addr)
 	p.mu.Lock()
 	ids := slices.Collect(maps.Keys(p.dialing[addr]))
