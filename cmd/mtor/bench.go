@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"runtime/pprof"
 	"time"
@@ -15,7 +16,7 @@ func newBenchCmd() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure how fast this machine is at it",
 	}
-	cmd.AddCommand(newBenchTrackerCmd())
+	cmd.AddCommand(newBenchTrackerCmd(), newBenchTransportCmd(), newBenchServeCmd())
 	return cmd
 }
 
@@ -50,18 +51,11 @@ interrupted.`,
 				return err
 			}
 			o.Progress = cmd.ErrOrStderr()
-			if profile != "" {
-				f, err := os.Create(profile)
-				if err != nil {
-					return err
-				}
-				defer func() { _ = f.Close() }() // pprof reports no errors either
-				if err := pprof.StartCPUProfile(f); err != nil {
-					return err
-				}
-				defer pprof.StopCPUProfile()
-			}
-			r, err := bench.Tracker(cmd.Context(), o)
+			var r *bench.Report
+			err = profiled(profile, func() error {
+				r, err = bench.Tracker(cmd.Context(), o)
+				return err
+			})
 			if err != nil {
 				return err
 			}
@@ -81,4 +75,22 @@ interrupted.`,
 	f.IntVar(&o.Rows, "rows", 1_000_000, "new rows to write at full speed")
 	f.DurationVar(&o.Duration, "duration", 5*time.Second, "length of each timed phase")
 	return cmd
+}
+
+// profiled runs what is measured, and writes its CPU profile to a file if one
+// is named.
+func profiled(path string, run func() error) error {
+	if path == "" {
+		return run()
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	err = run()
+	pprof.StopCPUProfile()
+	return errors.Join(err, f.Close())
 }

@@ -115,6 +115,15 @@ func (p *Process) Ready(ctx context.Context) (string, error) {
 	return addr, nil
 }
 
+// ReadyAs is Ready for a child with another ready line: begin, then the address.
+func (p *Process) ReadyAs(ctx context.Context, begin string) (string, error) {
+	line, err := p.Line(ctx, 0, func(l Line) bool { return strings.HasPrefix(l.Text, begin) })
+	if err != nil {
+		return "", fmt.Errorf("wait for %s to be ready: %w", p.name, err)
+	}
+	return strings.TrimPrefix(line.Text, begin), nil
+}
+
 // Ask types one command into the menu and returns its answer, one line of
 // stdout. A line "error: ..." on stderr instead comes back as a [*Refusal].
 func (p *Process) Ask(ctx context.Context, command string) (string, error) {
