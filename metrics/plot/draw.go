@@ -13,7 +13,7 @@ const (
 	row    = 30
 	top    = 40 // for the title
 	margin = 10
-	head   = 24 // of a panel, for its title
+	head   = 32 // of a panel, for its title
 	gutter = 64 // left of a plot, for the scale
 	keys   = 6  // lines that a legend has room for
 	key    = 13 // pixels of a line of the legend
@@ -88,13 +88,14 @@ func plot(b *strings.Builder, p panel, lines []line, f frame) {
 			f.x, y, f.x+f.w, y, f.x-5, y+4, number(high*float64(2-i)/2, p.FieldConfig.Defaults.Unit))
 	}
 	span := f.end.Sub(f.begin).Seconds()
+	hole := 3 * step(f.begin, f.end)
 	for i, l := range lines {
 		colour := colours[i%len(colours)]
 		var points strings.Builder
 		for j, v := range l.v {
-			at := (l.at[j] - float64(f.begin.Unix())) / span
+			at := (l.at[j] - float64(f.begin.UnixMilli())/1000) / span
 			verb := " L"
-			if j == 0 || l.at[j]-l.at[j-1] > span/50 { // a hole in the data is one in the line
+			if j == 0 || l.at[j]-l.at[j-1] > hole { // a hole in the data is one in the line
 				verb = " M"
 			}
 			fmt.Fprintf(&points, "%s%.1f %.1f", verb, f.x+at*f.w, f.y+f.h*(1-v/high))

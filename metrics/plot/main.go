@@ -99,10 +99,9 @@ type asker struct {
 }
 
 func (a asker) ask(t target) ([]line, error) {
-	step := max(a.end.Sub(a.begin).Seconds()/300, 0.25)
 	q := url.Values{
-		"query": {a.fill.Replace(t.Expr)}, "step": {strconv.FormatFloat(step, 'f', 3, 64)},
-		"start": {strconv.FormatInt(a.begin.Unix(), 10)}, "end": {strconv.FormatInt(a.end.Unix(), 10)},
+		"query": {a.fill.Replace(t.Expr)}, "step": {strconv.FormatFloat(step(a.begin, a.end), 'f', 3, 64)},
+		"start": {unix(a.begin)}, "end": {unix(a.end)},
 	}
 	client := http.Client{Timeout: answerTimeout}
 	r, err := client.Get(a.base + "/api/v1/query_range?" + q.Encode()) //nolint:noctx // the client's timeout bounds it
@@ -142,6 +141,12 @@ func (a asker) ask(t target) ([]line, error) {
 	slices.SortFunc(lines, func(a, b line) int { return strings.Compare(a.name, b.name) })
 	return lines, nil
 }
+
+// unix is a moment as the server takes it.
+func unix(t time.Time) string { return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64) }
+
+// step is the seconds between two points of a line.
+func step(begin, end time.Time) float64 { return max(end.Sub(begin).Seconds()/300, 0.25) }
 
 var label = regexp.MustCompile(`{{ ?(\w+) ?}}`)
 
