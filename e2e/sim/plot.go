@@ -35,8 +35,8 @@ func (p *plot) svg() []byte {
 		fmt.Fprintf(&b, `<line x1="%d" x2="%d" y1="%.0f" y2="%.0f" stroke="#ddd"/><text x="%d" y="%.0f" text-anchor="end">%.1f</text>`+"\n",
 			plotLeft, plotRight, y, y, plotLeft-8, y+4, float64(v)/10)
 	}
-	p.line(&b, "#06c", func(r Result) float64 { return r.Ratio() })
-	p.line(&b, "#c40", func(r Result) float64 { return r.Sent })
+	p.line(&b, 5, "#06c", func(r Result) float64 { return r.Ratio() })
+	p.line(&b, 2, "#c40", func(r Result) float64 { return r.Sent })
 	for _, pt := range p.points {
 		fmt.Fprintf(&b, `<text x="%.0f" y="%d" text-anchor="middle">%d</text>`+"\n", p.x(pt.clients), plotBottom+18, pt.clients)
 	}
@@ -47,8 +47,8 @@ func (p *plot) svg() []byte {
 	return b.Bytes()
 }
 
-func (p *plot) line(b *bytes.Buffer, colour string, of func(Result) float64) {
-	fmt.Fprintf(b, `<polyline fill="none" stroke-width="2" stroke="%s" points="`, colour)
+func (p *plot) line(b *bytes.Buffer, width int, colour string, of func(Result) float64) {
+	fmt.Fprintf(b, `<polyline fill="none" stroke-width="%d" stroke="%s" points="`, width, colour)
 	for _, pt := range p.points {
 		fmt.Fprintf(b, "%.1f,%.1f ", p.x(pt.clients), plotY(of(pt.Result)))
 	}

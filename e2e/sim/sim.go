@@ -20,6 +20,8 @@ const (
 	Scale = 512
 	// named is how many peers the tracker names in one reply.
 	named = 200
+	// held is how many bytes a second a holder sends.
+	held = 0.01
 	// downtime is how long a killed client is away.
 	downtime = 500 * time.Millisecond
 )
@@ -37,6 +39,9 @@ type Scenario struct {
 	Limit   time.Duration // the swarm must be done by then; 0 is an hour
 	// Partial is how many clients begin with a random half of the pieces.
 	Partial int
+	// Holders is how many peers beside say that they have everything, take
+	// requests, and send nothing.
+	Holders int
 	// Churn kills a random unfinished client every so often, which joins again
 	// half a second later with the pieces that it has; 0 is never.
 	Churn time.Duration
@@ -184,6 +189,12 @@ func play(t *testing.T, sc Scenario) Result {
 		}
 		clients = append(clients, w.newNode(newHost(sc.Up/Scale, sc.Down/Scale, sc.Latency), have))
 	}
+	for range sc.Holders {
+		if err := w.newNode(newHost(held, 0, sc.Latency), all).start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+
 	for _, n := range clients {
 		if err := n.start(); err != nil {
 			t.Fatal(err)

@@ -64,3 +64,19 @@ func TestEveryTorrentHasAsManyRowsAsTheNextAndNoneTwice(t *testing.T) {
 		}
 	}
 }
+
+func TestSwarmOptionsOutOfRangeAreRefused(t *testing.T) {
+	good := SwarmOptions{Downloaders: 8, Size: 1 << 20, Limit: 1 << 20}
+	if err := good.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string]SwarmOptions{
+		"no downloader": {Size: 1 << 20, Limit: 1 << 20},
+		"tiny file":     {Downloaders: 1, Size: 1, Limit: 1 << 20},
+		"no limit":      {Downloaders: 1, Size: 1 << 20},
+	} {
+		if bad.Check() == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+}

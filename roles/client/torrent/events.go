@@ -133,6 +133,9 @@ func (e arrived) apply(s *swarm) {
 	if src != nil {
 		if r := src.asked[e.piece]; r != nil {
 			slow = r.slow
+			if e.err == nil {
+				s.timed(time.Since(r.since))
+			}
 		}
 		delete(src.asked, e.piece)
 	}

@@ -38,9 +38,6 @@ const (
 	// again, unless it has told more by then: it may have kept it back, and its
 	// word that it no longer does may have come before the refusal.
 	keptRest = 2 * time.Second
-	// slowPiece is how long a piece may be on its way while another peer that
-	// has it stands idle.
-	slowPiece = 12 * time.Second
 	// starvedRetry is how soon to look again for a free piece buffer.
 	starvedRetry = 20 * time.Millisecond
 	// rateMemory is the weight of the past in a rate, per tick: about three
@@ -62,6 +59,7 @@ type swarm struct {
 	handles  picker.Peer
 	banned   map[peer.ID]bool
 	inflight int
+	usual    time.Duration // how long a piece is on its way; 0 before the first
 	starved  <-chan time.Time
 	began    time.Time
 
@@ -248,7 +246,11 @@ func (s *swarm) missedPiece(e arrived, src *source, slow bool) {
 	switch {
 	case slow:
 		log.Info("piece taken from a slow peer")
-		src.stalled(time.Now())
+		if src.rate > 0 {
+			src.restTill = time.Now().Add(refusedRest)
+		} else {
+			src.stalled(time.Now())
+		}
 	case errors.Is(e.err, context.Canceled): // it came from elsewhere
 	case errors.Is(e.err, errDisk):
 		s.fail(e.err)
@@ -363,27 +365,6 @@ func (s *swarm) tick(now time.Time) {
 	s.ask()
 	if !s.limited() { // else every piece may take long
 		s.freeSlow(now)
-	}
-}
-
-// freeSlow takes pieces back from peers that hold them for long, when another
-// peer has nothing to do: its window is empty although it has what is missing.
-func (s *swarm) freeSlow(now time.Time) {
-	idle := func(except *source) bool {
-		for _, src := range s.sources {
-			if src != except && len(src.asked) == 0 && !now.Before(src.restTill) && s.picker.Wants(src.handle) {
-				return true
-			}
-		}
-		return false
-	}
-	for _, src := range s.sources {
-		for _, r := range src.asked {
-			if now.Sub(r.since) > slowPiece && !r.slow && idle(src) {
-				r.slow = true
-				r.cancel()
-			}
-		}
 	}
 }
 

@@ -1,0 +1,81 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/mtor-dev/mtor/roles/demo/process"
+)
+
+// downloader is one client of a swarm, which may be killed and come back.
+type downloader struct {
+	exe, dir, name, addr string
+	trackers             [2]string
+	limit                int64 // of what it sends, in bytes a second; 0 is none
+
+	mu sync.Mutex
+	*process.Process
+	whole bool
+}
+
+// copy is where its file goes.
+func (d *downloader) copy() string { return filepath.Join(d.dir, d.name+".copy") }
+
+func (d *downloader) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	args := []string{"client", d.addr, d.trackers[0], d.trackers[1], d.name + ".log", "--state", d.name + ".state"}
+	if d.limit > 0 {
+		args = append(args, "--upload-limit", strconv.FormatInt(d.limit, 10))
+	}
+	p, err := process.Start(process.Spec{Name: d.name, Exe: d.exe, Dir: d.dir, Args: args})
+	if err != nil {
+		return err
+	}
+	d.Process = p
+	_, err = p.Ready(ctx)
+	return err
+}
+
+// restart kills the client and starts it again, unless it has the file.
+func (d *downloader) restart(ctx context.Context) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.whole {
+		return false, nil
+	}
+	d.Kill()
+	<-d.Done()
+	return true, d.start(ctx)
+}
+
+// await waits until the client has the file, over all its lives.
+func (d *downloader) await(ctx context.Context) error {
+	for {
+		d.mu.Lock()
+		p := d.Process
+		d.mu.Unlock()
+		_, err := p.Ask(ctx, "wait")
+		d.mu.Lock()
+		killed := p != d.Process
+		d.whole = err == nil
+		d.mu.Unlock()
+		if !killed || err == nil {
+			if err != nil {
+				return fmt.Errorf("wait for %s: %w", d.name, err)
+			}
+			return nil
+		}
+	}
+}
+
+func (d *downloader) kill() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.Process != nil {
+		d.Kill()
+	}
+}
