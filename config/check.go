@@ -94,6 +94,9 @@ func (c Client) Validate() error {
 	if err := checkNoNUL("state", c.State); err != nil {
 		return err
 	}
+	if err := checkCongestion(c.TCP.Congestion); err != nil {
+		return err
+	}
 	if err := checkNoNUL("hooks.complete", c.Hooks.Complete); err != nil {
 		return err
 	}
@@ -134,6 +137,18 @@ func checkMetrics(addr string, pprof bool) error {
 	}
 	if ip, err := netip.ParseAddr(host); pprof && host != "" && host != "localhost" && (err != nil || !ip.IsLoopback()) {
 		return errorf("metrics_pprof", "%q is reached by other machines: profiles are shown on a loopback address only, such as 127.0.0.1:9200", addr)
+	}
+	return nil
+}
+
+// maxCongestion is how long a congestion control's name may be (TCP_CA_NAME_MAX
+// of Linux, less its end).
+const maxCongestion = 15
+
+func checkCongestion(name string) error {
+	odd := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' && r != '-' }
+	if len(name) > maxCongestion || strings.ContainsFunc(name, odd) {
+		return errorf("tcp.congestion", "%q is no name of a congestion control: want one such as bbr or cubic", name)
 	}
 	return nil
 }

@@ -197,8 +197,17 @@ type Client struct {
 	// MetricsPprof shows the Go runtime's profiles there too, to this machine
 	// alone.
 	MetricsPprof bool `mapstructure:"metrics_pprof"`
+	// TCP is how TCP connections are made.
+	TCP TCP `mapstructure:"tcp"`
 	// Hooks are programs to run when something has happened.
 	Hooks Hooks `mapstructure:"hooks"`
+}
+
+// TCP is what can be set for a client's TCP connections.
+type TCP struct {
+	// Congestion is the kernel's name of a congestion control; empty for the
+	// system's choice. Where the kernel lacks it, the log says so.
+	Congestion string `mapstructure:"congestion"`
 }
 
 // Hooks are programs that a client runs: a path, or a name to be looked up in

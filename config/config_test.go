@@ -254,6 +254,17 @@ func TestFilesThatCannotBeWrittenAreToldApart(t *testing.T) {
 	}
 }
 
+func TestCongestionControlIsAPlainName(t *testing.T) {
+	for _, name := range []string{"", "bbr", "cubic", "dctcp_2"} {
+		if err := client(func(c *Client) { c.TCP.Congestion = name }).Validate(); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	for _, name := range []string{"BBR", "b b r", "a/b", "averyveryverylong"} {
+		wantError(t, client(func(c *Client) { c.TCP.Congestion = name }).Validate(), "tcp.congestion", "bbr or cubic")
+	}
+}
+
 func TestHooksAreProgramsWithoutArguments(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {

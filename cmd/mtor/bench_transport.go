@@ -27,7 +27,7 @@ const benchReady = "bench ready on "
 const benchPort = "7090"
 
 func newBenchServeCmd() *cobra.Command {
-	var dir, size, profile string
+	var dir, size, profile, congestion string
 	cmd := &cobra.Command{
 		Use:   "serve [ip:port]",
 		Short: "Serve a file to mtor bench transport on another machine",
@@ -50,7 +50,7 @@ Exit codes: 0 ended by SIGTERM, 1 failed, 2 wrong usage, 130 interrupted.`,
 			if err != nil {
 				return err
 			}
-			listen, _, err := transports(addr, config.TransportAuto, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+			listen, _, err := transports(addr, config.TransportAuto, congestion, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
 			if err != nil {
 				return err
 			}
@@ -69,6 +69,7 @@ Exit codes: 0 ended by SIGTERM, 1 failed, 2 wrong usage, 130 interrupted.`,
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "folder of the file (default the system's for temporary files)")
+	cmd.Flags().StringVar(&congestion, "tcp-congestion", "", "congestion control of TCP, such as bbr (default the system's)")
 	cmd.Flags().StringVar(&size, "size", "1GiB", "size of the file, in whole pieces of 512 KiB, up to 64GiB")
 	cmd.Flags().StringVar(&profile, "cpuprofile", "", "write a CPU profile of the serving side here")
 	return cmd
@@ -76,7 +77,7 @@ Exit codes: 0 ended by SIGTERM, 1 failed, 2 wrong usage, 130 interrupted.`,
 
 func newBenchTransportCmd() *cobra.Command {
 	var asJSON bool
-	var size, profile, plot, connect string
+	var size, profile, plot, connect, congestion string
 	var schemes []string
 	o := carry.Options{}
 	cmd := &cobra.Command{
@@ -111,7 +112,7 @@ interrupted.`,
 				return usageError(errors.New("--size: with --connect the size is that of mtor bench serve --size"))
 			}
 			o.Dir, o.Addr, o.Progress = tempDir(o.Dir), connect, cmd.ErrOrStderr()
-			if o.Table, err = benchTable(schemes, cmd.ErrOrStderr()); err != nil {
+			if o.Table, err = benchTable(schemes, congestion, cmd.ErrOrStderr()); err != nil {
 				return usageError(err)
 			}
 			if o.Addr != "" {
@@ -122,7 +123,7 @@ interrupted.`,
 			var r *carry.Report
 			err = profiled(profile, func() error {
 				if o.Addr == "" {
-					child, err := startBenchServe(cmd.Context(), &o, bytes)
+					child, err := startBenchServe(cmd.Context(), &o, bytes, congestion)
 					if err != nil {
 						return err
 					}
@@ -142,6 +143,7 @@ interrupted.`,
 	f.StringVar(&plot, "plot", "", "draw the figures into this file (SVG)")
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile of the fetching side here")
 	f.StringVar(&connect, "connect", "", "host[:port] of mtor bench serve on another machine (port "+benchPort+")")
+	f.StringVar(&congestion, "tcp-congestion", "", "congestion control of TCP, such as bbr (default the system's); what is bare keeps the system's")
 	f.StringSliceVar(&schemes, "transports", nil, "what to measure: tcp,quic (default all)")
 	f.IntSliceVar(&o.Streams, "streams", []int{1, 4, 16, 64}, "pieces in flight, 1 to 64 each")
 	f.IntVar(&o.Rounds, "rounds", 5, "rounds")
@@ -170,8 +172,8 @@ func tempDir(dir string) string {
 }
 
 // benchTable is the table to dial; schemes empty means all.
-func benchTable(schemes []string, stderr io.Writer) (transport.Table, error) {
-	_, dial, err := transports("0.0.0.0:0", config.TransportAuto, slog.New(slog.NewTextHandler(stderr, nil)))
+func benchTable(schemes []string, congestion string, stderr io.Writer) (transport.Table, error) {
+	_, dial, err := transports("0.0.0.0:0", config.TransportAuto, congestion, slog.New(slog.NewTextHandler(stderr, nil)))
 	if err != nil || len(schemes) == 0 {
 		return dial, err
 	}
@@ -185,7 +187,7 @@ type benchChild struct {
 }
 
 // startBenchServe starts it and points o at it.
-func startBenchServe(ctx context.Context, o *carry.Options, size int64) (*benchChild, error) {
+func startBenchServe(ctx context.Context, o *carry.Options, size int64, congestion string) (*benchChild, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -197,7 +199,7 @@ func startBenchServe(ctx context.Context, o *carry.Options, size int64) (*benchC
 	c := &benchChild{dir: dir}
 	c.Process, err = process.Start(process.Spec{
 		Name: "mtor bench serve", Exe: exe, Dir: dir,
-		Args: []string{"bench", "serve", "127.0.0.1:0", "--dir", dir, "--size", fmt.Sprint(size)},
+		Args: []string{"bench", "serve", "127.0.0.1:0", "--dir", dir, "--size", fmt.Sprint(size), "--tcp-congestion", congestion},
 	})
 	if err == nil {
 		o.Addr, err = c.ReadyAs(ctx, benchReady)

@@ -92,6 +92,7 @@ while commands were read.`,
 	cmd.Flags().String("download-limit", units.None, "bytes a second that all torrents together fetch")
 	cmd.Flags().Int("max-peers", config.DefaultMaxPeers, "sessions with other clients at once, in all")
 	cmd.Flags().Int("max-downloads", 0, "downloads that run at once, the others wait in order; 0 for any number")
+	cmd.Flags().String("tcp-congestion", "", "congestion control of TCP, such as bbr for long paths that lose packets (default the system's)")
 	cmd.Flags().Bool("no-menu", false, "read no commands: serve until a signal")
 	return cmd
 }
@@ -122,7 +123,7 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
-	listen, dial, err := transports(c.ListenAddr(), c.Transport, log.Logger)
+	listen, dial, err := transports(c.ListenAddr(), c.Transport, c.TCP.Congestion, log.Logger)
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}

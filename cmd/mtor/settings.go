@@ -37,7 +37,7 @@ func (s settings) arguments(key string, names, values []string) {
 }
 
 // flagKeys are the keys of flags that are not named after them.
-var flagKeys = map[string]string{"on-complete": "hooks.complete"}
+var flagKeys = map[string]string{"on-complete": "hooks.complete", "tcp-congestion": "tcp.congestion"}
 
 // flags takes the flags that were typed: --log-level sets log_level, and
 // --no-menu turns menu off.

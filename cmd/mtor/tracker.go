@@ -118,7 +118,7 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 	if err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}
-	listen, dial, err := transports(c.ListenAddr(), c.Transport, log.Logger)
+	listen, dial, err := transports(c.ListenAddr(), c.Transport, "", log.Logger)
 	if err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}

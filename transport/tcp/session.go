@@ -54,6 +54,10 @@ func newSession(c *net.TCPConn, dialler bool) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Not inherited from a listening socket.
+	if err := raw.Control(func(fd uintptr) { setUserTimeout(fd, userTimeout) }); err != nil {
+		return nil, err
+	}
 	s := &session{
 		conn:       c,
 		raw:        raw,

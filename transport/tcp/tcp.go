@@ -86,6 +86,10 @@ type Options struct {
 	// LocalIP is the address to dial from. The zero value and the unspecified
 	// addresses leave the choice to the kernel.
 	LocalIP netip.Addr
+	// Congestion is the congestion control of the sockets, by the kernel's
+	// name for it ("bbr"); empty leaves the choice to the system. One that the
+	// kernel lacks fails every Dial and Listen: ask CheckCongestion before.
+	Congestion string
 }
 
 // New returns the row of the transport table for TCP.

@@ -18,7 +18,7 @@ func (o Options) dial(ctx context.Context, addr string) (transport.Session, erro
 }
 
 func (o Options) connect(ctx context.Context, addr string) (*session, error) {
-	d := net.Dialer{KeepAlive: keepAlive}
+	d := net.Dialer{KeepAliveConfig: keepAlives, Control: o.control}
 	if o.LocalIP.IsValid() && !o.LocalIP.IsUnspecified() {
 		d.LocalAddr = &net.TCPAddr{IP: o.LocalIP.AsSlice(), Zone: o.LocalIP.Zone()}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 func (o Options) listen(ctx context.Context, addr string) (transport.Listener, error) {
-	lc := net.ListenConfig{KeepAlive: keepAlive}
+	lc := net.ListenConfig{KeepAliveConfig: keepAlives, Control: o.control}
 	nl, err := lc.Listen(ctx, listenNetwork(addr), addr)
 	if err != nil {
 		return nil, err // it names the address
