@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -192,7 +193,11 @@ func startBenchServe(ctx context.Context, o *carry.Options, size int64, congesti
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(o.Dir, "mtor-bench-")
+	parent, err := filepath.Abs(o.Dir) // the child has another working directory
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(parent, "mtor-bench-")
 	if err != nil {
 		return nil, err
 	}
@@ -218,15 +223,8 @@ func (c *benchChild) end() {
 	_ = os.RemoveAll(c.dir) // temporary, and its path is in nobody's hands
 }
 
-// benchReport is what a benchmark has to show.
-type benchReport interface {
-	Print(io.Writer) error
-	JSON(io.Writer) error
-	Plot(io.Writer) error
-}
-
 // showBench writes a report, and a picture of it to a file if one is named.
-func showBench(w io.Writer, r benchReport, asJSON bool, plot string) (err error) {
+func showBench(w io.Writer, r *carry.Report, asJSON bool, plot string) error {
 	if plot != "" {
 		f, err := os.Create(plot)
 		if err != nil {

@@ -87,9 +87,9 @@ type Spread struct {
 	Max    float64 `json:"max"`
 }
 
-// spread is the spread of values, at least one. The median of an even number
+// SpreadOf is the spread of values, at least one. The median of an even number
 // is the mean of the two in the middle.
-func spread(values []float64) Spread {
+func SpreadOf(values []float64) Spread {
 	v := slices.SortedFunc(slices.Values(values), cmp.Compare)
 	n := len(v)
 	return Spread{Median: (v[(n-1)/2] + v[n/2]) / 2, Min: v[0], Max: v[n-1]}

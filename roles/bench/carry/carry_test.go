@@ -157,6 +157,35 @@ func TestServerThatIsNoneIsNamed(t *testing.T) {
 	}
 }
 
+func TestBareFetchLeavesAFreshFileUnderItsFinalNameAlone(t *testing.T) {
+	addr, served := serving(t, 4*torrentfmt.PieceSize)
+	b, err := NewBare(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	dir := t.TempDir()
+	took, _, err := b.Fetch(t.Context(), dir+"/copy")
+	if err != nil || took <= 0 {
+		t.Fatal(took, err)
+	}
+	files, err := os.ReadDir(served)
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	want, err := os.ReadFile(served + "/" + files[0].Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(dir + "/copy")
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes of %d, %v", len(got), len(want), err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
+
 func TestOptionsOutOfBoundsAreRefused(t *testing.T) {
 	for _, o := range []Options{{}, {Rounds: 1}, {Rounds: 1, Streams: []int{0}}, {Rounds: 1, Streams: []int{65}}, {Rounds: 1, Streams: []int{2, 2}}, {Rounds: 1001, Streams: []int{1}}} {
 		if o.Check() == nil {
@@ -171,10 +200,10 @@ func TestOptionsOutOfBoundsAreRefused(t *testing.T) {
 }
 
 func TestMedianIsTheMiddleOfAll(t *testing.T) {
-	if s := spread([]float64{9, 1, 5}); s != (Spread{5, 1, 9}) {
+	if s := SpreadOf([]float64{9, 1, 5}); s != (Spread{5, 1, 9}) {
 		t.Error(s)
 	}
-	if s := spread([]float64{4, 1, 2, 9}); s != (Spread{3, 1, 9}) {
+	if s := SpreadOf([]float64{4, 1, 2, 9}); s != (Spread{3, 1, 9}) {
 		t.Error(s)
 	}
 }

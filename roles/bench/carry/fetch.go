@@ -13,6 +13,7 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/mtor-dev/mtor/roles/client/storage"
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
 )
@@ -52,6 +53,17 @@ func (c *clock) full(i int, buf []byte, read func([]byte) (int, error)) error {
 	}
 	_, err := read(buf)
 	return err
+}
+
+// newFetcher fetches, with so many pieces in flight at most, from the server at
+// the other end of c.
+func newFetcher(c *control, w *welcome, table transport.Table, k *sink, streams int) *fetcher {
+	remote := c.conn.RemoteAddr().(*net.TCPAddr) // say gives no other
+	host := remote.AddrPort().Addr().Unmap().String()
+	return &fetcher{
+		host: host, tcpPort: remote.Port, quicPort: w.QUICPort, port: w.Port, table: table,
+		sink: k, buffers: storage.NewBuffers(sized(streams)),
+	}
 }
 
 func (f *fetcher) addr(port int) string { return net.JoinHostPort(f.host, strconv.Itoa(port)) }

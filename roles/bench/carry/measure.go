@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"runtime"
 	"slices"
 	"time"
 
-	"github.com/mtor-dev/mtor/roles/client/storage"
 	"github.com/mtor-dev/mtor/transport"
 )
 
@@ -69,10 +67,6 @@ func Measure(ctx context.Context, o Options) (_ *Report, err error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	host, _, err := net.SplitHostPort(o.Addr)
-	if err != nil {
-		return nil, err
-	}
 	c, w, err := callServer(ctx, o.Addr)
 	if err != nil {
 		return nil, err
@@ -83,10 +77,7 @@ func Measure(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
-	f := &fetcher{
-		host: host, tcpPort: portOf(c.conn.RemoteAddr()), quicPort: w.QUICPort, port: w.Port, table: o.Table,
-		sink: &sink{file: file, digests: w.Digests}, buffers: storage.NewBuffers(sized(slices.Max(o.Streams))),
-	}
+	f := newFetcher(c, w, o.Table, &sink{file: file, digests: w.Digests}, slices.Max(o.Streams))
 	if err := f.sink.touch(); err != nil {
 		return nil, err
 	}

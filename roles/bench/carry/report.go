@@ -58,7 +58,7 @@ func newReport(o Options, w *welcome, ways []way, rounds [][]round) *Report {
 			for n, one := range rounds[i] {
 				values[n] = f(one)
 			}
-			return spread(values)
+			return SpreadOf(values)
 		}
 		row := Row{
 			Transport: way.scheme, Bare: way.bare, Streams: way.streams,
@@ -76,7 +76,7 @@ func newReport(o Options, w *welcome, ways []way, rounds [][]round) *Report {
 					cpus[n] = (one.here + one.there).Seconds() / cpu.Seconds()
 				}
 			}
-			speed, cpu := spread(speeds), spread(cpus)
+			speed, cpu := SpreadOf(speeds), SpreadOf(cpus)
 			row.Ratio, row.CPURatio = &speed, &cpu
 		}
 		r.Rows = append(r.Rows, row)
@@ -96,8 +96,8 @@ func (r *Report) Print(w io.Writer) error {
 			streams = strconv.Itoa(row.Streams)
 		}
 		if _, err := fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%.2f\t%s\n", name, streams,
-			row.Speed.text(0), ratio(row.Ratio), row.CPU.text(2), ratio(row.CPURatio),
-			row.Receiver.Median, row.Sender.Median, row.First.text(1)); err != nil {
+			row.Speed.Text(0), ratio(row.Ratio), row.CPU.Text(2), ratio(row.CPURatio),
+			row.Receiver.Median, row.Sender.Median, row.First.Text(1)); err != nil {
 			return err
 		}
 	}
@@ -106,8 +106,8 @@ func (r *Report) Print(w io.Writer) error {
 
 func (r Row) name() string { return way{scheme: r.Transport, bare: r.Bare}.name() }
 
-// text is a spread with so many digits behind the point.
-func (s Spread) text(digits int) string {
+// Text is a spread with so many digits behind the point.
+func (s Spread) Text(digits int) string {
 	f := func(v float64) string { return strconv.FormatFloat(v, 'f', digits, 64) }
 	return fmt.Sprintf("%s (%s-%s)", f(s.Median), f(s.Min), f(s.Max))
 }
@@ -116,7 +116,7 @@ func ratio(s *Spread) string {
 	if s == nil {
 		return "-"
 	}
-	return s.text(2)
+	return s.Text(2)
 }
 
 // JSON writes the report for machines.
