@@ -35,6 +35,9 @@ type body interface {
 	sync() error
 	// lock takes it for this process, or fails with ErrLocked.
 	lock() error
+	// distinct refuses, with an *OccupiedError, a folder in which two paths
+	// could lead to one file: the pieces of one would overwrite the other's.
+	distinct() error
 	// reserve gives every file its size and its room on the disk.
 	reserve(ctx context.Context) error
 	// hole reports whether nothing was ever written to n bytes at off.
@@ -92,6 +95,8 @@ func (f *fileBody) intact(path string, _, _ int64) (bool, error) {
 func (f *fileBody) sync() error { return f.Sync() }
 
 func (f *fileBody) lock() error { return lockFile(f.File) }
+
+func (f *fileBody) distinct() error { return nil }
 
 func (f *fileBody) reserve(ctx context.Context) error { return preallocate(ctx, f.File, f.size) }
 
@@ -155,7 +160,7 @@ func (f *folderBody) look() (m Mark, seen []fs.FileInfo, err error) {
 			return Mark{}, nil, err
 		}
 		if !info.Mode().IsRegular() {
-			return Mark{}, nil, &OccupiedError{Path: filepath.Join(f.root.Name(), filepath.FromSlash(f.t.Files[i].Path)), Why: notRegular(info.Mode())}
+			return Mark{}, nil, f.occupied(f.files.Paths[i], notRegular(info.Mode()))
 		}
 		seen = append(seen, info)
 	}
@@ -245,6 +250,38 @@ func (f *folderBody) syncName(name string) error {
 }
 
 func (f *folderBody) lock() error { return lockFolder(f.self) }
+
+func (f *folderBody) distinct() error {
+	for _, name := range tree.Folders(f.files.Paths) {
+		info, err := f.root.Lstat(filepath.FromSlash(name))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return err
+		case info.Mode()&fs.ModeSymlink != 0:
+			return f.occupied(name, "is a symbolic link: move it away first")
+		case !info.IsDir():
+			return f.occupied(name, "is no folder: move it away first")
+		}
+	}
+	for i := range f.Len() {
+		info, err := f.Stat(i)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return err
+		case !info.Mode().IsRegular():
+			return f.occupied(f.files.Paths[i], notRegular(info.Mode()))
+		case hasOtherNames(info):
+			return f.occupied(f.files.Paths[i], "has a second name (a hard link): move it away first")
+		}
+	}
+	return nil
+}
+
+func (f *folderBody) occupied(path, why string) error {
+	return &OccupiedError{Path: filepath.Join(f.root.Name(), filepath.FromSlash(path)), Why: why}
+}
 
 // populate makes the folders and files that are missing.
 func (f *folderBody) populate() error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -141,6 +142,46 @@ func TestFolderDownloadFollowsNoLinkOut(t *testing.T) {
 	must(t, err)
 	if len(left) > 0 {
 		t.Errorf("written outside: %v", left)
+	}
+}
+
+// Two paths that lead to one file would overwrite each other's pieces after
+// they were verified, and the folder would come whole with wrong bytes.
+func TestFolderPartWhosePathsLeadToOneFileIsRefused(t *testing.T) {
+	data, tor := content(2*torrentfmt.PieceSize, 5)
+	tor.Files = []torrentfmt.File{{Path: "a/f", Size: torrentfmt.PieceSize}, {Path: "b/f", Size: torrentfmt.PieceSize}}
+	for what, alias := range map[string]func(part string) error{
+		"linked folder": func(part string) error { return os.Symlink("a", filepath.Join(part, "b")) },
+		"linked file": func(part string) error {
+			return errors.Join(os.Mkdir(filepath.Join(part, "b"), 0o755),
+				os.Symlink("../a/f", filepath.Join(part, "b", "f")))
+		},
+		"hard link": func(part string) error {
+			return errors.Join(os.WriteFile(filepath.Join(part, "a", "f"), nil, 0o644),
+				os.Mkdir(filepath.Join(part, "b"), 0o755),
+				os.Link(filepath.Join(part, "a", "f"), filepath.Join(part, "b", "f")))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "folder")
+			part := PartPath(path)
+			must(t, os.MkdirAll(filepath.Join(part, "a"), 0o755))
+			if err := alias(part); err != nil {
+				t.Skipf("no such links here: %v", err)
+			}
+			if runtime.GOOS == "windows" && what == "hard link" {
+				t.Skip("the names of a file are not counted here")
+			}
+			f, _, err := Create(t.Context(), tor, path, nil)
+			if err == nil {
+				writeAll(t, f, tor, data)
+				must(t, f.Close())
+			}
+			wantErr(t, err, ErrOccupied)
+			_, err = Resume(t.Context(), tor, path, nil, nil, nil)
+			wantErr(t, err, ErrOccupied)
+			wantAbsent(t, path)
+		})
 	}
 }
 

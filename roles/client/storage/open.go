@@ -201,6 +201,9 @@ func takePart(ctx context.Context, t *torrentfmt.Torrent, d *dest, b body, made 
 	}
 	have := bitset.New(uint(t.NumPieces()))
 	if !made {
+		if err := b.distinct(); err != nil {
+			return nil, err
+		}
 		var foreign bool
 		have, foreign, err = verifyPart(ctx, t, d, b, progress)
 		if err != nil {
@@ -288,6 +291,9 @@ func resumePart(ctx context.Context, t *torrentfmt.Torrent, d *dest, b body, hav
 		return nil, err
 	}
 	if err := d.leadsTo(d.part, b); err != nil {
+		return nil, err
+	}
+	if err := b.distinct(); err != nil {
 		return nil, err
 	}
 	now, err := b.mark()

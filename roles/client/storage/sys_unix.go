@@ -4,6 +4,7 @@ package storage
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -24,4 +25,10 @@ func syncFolder(root *os.Root) error {
 		err = nil // some network file systems know no fsync of a folder
 	}
 	return errors.Join(err, dir.Close())
+}
+
+// hasOtherNames reports whether a regular file has more than one name.
+func hasOtherNames(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink > 1
 }

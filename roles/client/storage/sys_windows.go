@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/windows"
@@ -30,3 +31,6 @@ func lockFile(file *os.File) error {
 	}
 	return err
 }
+
+// hasOtherNames cannot be told from what is known of a file here.
+func hasOtherNames(fs.FileInfo) bool { return false }
