@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -56,15 +57,19 @@ Exit codes: 0 ok, 1 no tracker answers there, 2 wrong usage.`,
 	return cmd
 }
 
+// trackerID matches a tracker's ID, or enough of its beginning.
+var trackerID = regexp.MustCompile("^[0-9a-fA-F]{8,40}$")
+
 func newTrackerForgetCmd() *cobra.Command {
 	var addr string
 	cmd := &cobra.Command{
 		Use:   "forget <id>",
 		Short: "Have a tracker forget another one that will not return",
 		Long: `Tells the running tracker at --admin that the tracker of this ID will not return:
-nothing is kept for it any longer, and its clients expire like one's own. The ID
-is the one that "mtor tracker status" shows, or its first 8 digits and more. Do
-so at each tracker that is left. One that is connected is refused.
+nothing is kept for it any longer, and those of its clients that have not turned
+to another tracker go off the lists within an eighth of a lease. The ID is the
+one that "mtor tracker status" shows, or its first 8 digits and more. Do so at
+each tracker that is left. One that is connected is refused.
 
 Exit codes: 0 ok, 1 refused, or no tracker answers there, 2 wrong usage.`,
 		Args: cobra.ExactArgs(1),
@@ -72,6 +77,9 @@ Exit codes: 0 ok, 1 refused, or no tracker answers there, 2 wrong usage.`,
 			addr, err := adminAddr("--admin", addr)
 			if err != nil {
 				return err
+			}
+			if !trackerID.MatchString(args[0]) {
+				return usageError(fmt.Errorf("<id>: %q is no tracker's ID: want 8 to 40 of the hex digits that mtor tracker status shows", args[0]))
 			}
 			return admin.Forget(cmd.Context(), addr, args[0])
 		},

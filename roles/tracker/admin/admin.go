@@ -169,6 +169,9 @@ func do(ctx context.Context, method, addr string, path ...string) ([]byte, error
 	// No proxy of the environment: the address is of this machine.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, fmt.Errorf("no answer in %v: is it stopped, or very busy?", askTimeout)
+	}
 	if err != nil {
 		return nil, errors.Unwrap(err) // without the method and URL
 	}

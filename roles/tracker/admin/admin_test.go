@@ -92,6 +92,14 @@ func TestNothingThatListensIsSaidInOneLine(t *testing.T) {
 	}
 }
 
+func TestTrackerThatIsSilentIsSaidToBe(t *testing.T) {
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	if _, err := Ask(ctx, serve(t, &source{})); err == nil || !strings.Contains(err.Error(), "no answer in") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestPagesOfOtherSitesAreRefused(t *testing.T) {
 	src := &source{}
 	addr := serve(t, src)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"time"
 
@@ -73,12 +74,18 @@ func (c *core) listing(tor *torrent) Listing {
 	return l
 }
 
+// errNothing is Dump's answer about a file that is there with nothing in it.
+var errNothing = errors.New("nothing is in it: no tracker has started on it yet")
+
 func loadReadOnly(path string) (*core, NodeID, error) {
 	empty, err := boltfile.Check(path)
 	if err != nil {
 		return nil, NodeID{}, refused(err)
 	}
 	if empty {
+		if _, err := os.Stat(path); err == nil {
+			return nil, NodeID{}, errNothing
+		}
 		return nil, NodeID{}, fs.ErrNotExist
 	}
 	s := &store{path: path}
@@ -90,7 +97,7 @@ func loadReadOnly(path string) (*core, NodeID, error) {
 		return nil, NodeID{}, refused(err)
 	}
 	if err := guarded(s.check); errors.Is(err, errEmpty) {
-		return nil, NodeID{}, fs.ErrNotExist
+		return nil, NodeID{}, errNothing
 	} else if err != nil {
 		return nil, NodeID{}, err
 	}

@@ -67,7 +67,7 @@ func (w *world) heal() {
 }
 
 // TestTrackersConverge runs random schedules of requests, cuts, crashes and
-// clock jumps against two or three trackers. Whatever happened, once they can
+// clock jumps against two to five trackers. Whatever happened, once they can
 // talk they agree; what a client was told is so; and a client that was in
 // doubt is right after its next renewal.
 func TestTrackersConverge(t *testing.T) {
