@@ -307,3 +307,92 @@ func TestPeerThatCausesControlFramesAndReadsNoneLosesTheSession(t *testing.T) {
 	wantEnd(t, s, ErrControl)
 	_ = wait(t, "the writer", writing)
 }
+
+func TestWhatNobodyReadsIsBoundedOverAllSessions(t *testing.T) {
+	const limit, sessions, streams = 2 << 20, 8, 16
+	unread := transport.NewBudget(limit)
+	l, err := New(Options{unread: unread}).Listen(testContext(t), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+
+	// One that asks and is answered, before and after.
+	honest, err := New(Options{}).Dial(testContext(t), l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = honest.Close() }()
+	served, err := l.Accept(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = served.Close() }()
+
+	var hogs []*session
+	for range sessions { // 8 MiB in all
+		p := rawDial(t, l)
+		p.send([]byte(preface))
+		s, err := l.Accept(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close() }()
+		hogs = append(hogs, s.(*session))
+		var frames []byte
+		for i := range uint64(streams) {
+			frames = header{typ: frameData, flags: flagOpen, value: transport.InitialCredit, id: 1 + 2*i}.append(frames)
+			frames = append(frames, make([]byte, transport.InitialCredit)...)
+		}
+		_, _ = p.Write(frames) // it may be thrown out in the middle
+	}
+	over := 0
+	eventually(t, "bytes within the budget", func() bool {
+		held := int64(0)
+		over = 0
+		for _, s := range hogs {
+			if s.Err() != nil {
+				over++
+				continue
+			}
+			s.mu.Lock()
+			for _, st := range s.streams {
+				st.mu.Lock()
+				held += int64(len(st.unread.buf))
+				st.mu.Unlock()
+			}
+			s.mu.Unlock()
+		}
+		return over > 0 && held <= limit && unread.Used() <= limit
+	})
+	for _, s := range hogs {
+		if err := s.Err(); err != nil && !errors.Is(err, ErrUnread) {
+			t.Errorf("a session has ended with %v", err)
+		}
+	}
+	if over == sessions {
+		t.Error("all were thrown out, although some have room")
+	}
+
+	go func() {
+		st, err := served.Accept(t.Context())
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(st, st)
+		_ = st.CloseWrite()
+	}()
+	st, err := honest.Open(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.Write(make([]byte, 50<<10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(st); err != nil || len(b) != 50<<10 {
+		t.Errorf("the honest one got %d bytes back, %v", len(b), err)
+	}
+}

@@ -31,6 +31,9 @@ type session struct {
 
 	ended atomic.Pointer[transport.SessionError] // set under mu, once
 
+	account *transport.Account // the memory of bytes that nobody has read
+	crowded atomic.Bool        // it held too much of that
+
 	mu         sync.Mutex
 	streams    map[uint64]*stream
 	nextOwn    uint64 // the ID of the next stream that this end opens
@@ -49,7 +52,7 @@ type session struct {
 	rx receive  // belongs to the read loop
 }
 
-func newSession(c *net.TCPConn, dialler bool) (*session, error) {
+func newSession(c *net.TCPConn, dialler bool, unread *transport.Budget) (*session, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -72,6 +75,10 @@ func newSession(c *net.TCPConn, dialler bool) (*session, error) {
 	if dialler {
 		s.nextOwn, s.nextPeer = 1, 2
 	}
+	s.account = unread.Open(func() {
+		s.crowded.Store(true)
+		_ = c.Close() // the read loop finds it and says why
+	})
 	s.tx.init(s)
 	s.rx.end.init()
 	s.tasks.Add(1)
@@ -180,6 +187,7 @@ func (s *session) end(why *transport.SessionError) bool {
 		return false
 	}
 	close(s.done)
+	s.account.Close()
 	clear(s.incoming)
 	s.incoming = nil
 	s.control = nil
@@ -195,6 +203,8 @@ func (s *session) fail(err error) {
 
 func (s *session) failLocked(err error) {
 	switch {
+	case s.crowded.Load():
+		err = ErrUnread
 	case err == io.EOF:
 		err = io.ErrUnexpectedEOF // without a close frame
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -40,6 +40,7 @@ type stream struct {
 
 	mu       sync.Mutex
 	unread   ring
+	held     int    // what of unread is in the session's account
 	window   int64  // what the peer may still send
 	post     []byte // the reader's buffer while it waits; nil once it has what it wants
 	postN    int    // how much of post is filled

@@ -62,6 +62,7 @@ func (st *stream) take(p []byte, full bool) (int, error) {
 	n := st.unread.read(p)
 	if st.unread.n == 0 && !st.filling {
 		st.unread.shrink()
+		st.hold()
 	}
 	enough := n == len(p) || n > 0 && !full
 	need := 0
@@ -168,7 +169,16 @@ func (st *stream) giveUpReading(why error) {
 		st.unread.free()
 	}
 	st.unread = ring{}
+	st.hold()
 	nudge(st.canRead)
+}
+
+// hold brings the session's account in step with the memory of unread. Called
+// with mu held.
+func (st *stream) hold() {
+	n := len(st.unread.buf)
+	st.s.account.Add(n - st.held)
+	st.held = n
 }
 
 // onFin is called with the session's mutex held.
@@ -255,6 +265,7 @@ func (st *stream) wakeIfServed(k int) {
 // which it releases while it reads.
 func (st *stream) fillUnread(n int) (int, error) {
 	dst := st.unread.space(n)
+	st.hold()
 	st.filling = true
 	st.mu.Unlock()
 	k, err := st.s.next(dst, n)

@@ -69,6 +69,9 @@ var (
 	ErrFrame = errors.New("the peer sent a frame that breaks the stream protocol")
 	// ErrCredit is returned when a peer sends more than it was granted.
 	ErrCredit = errors.New("the peer sent beyond its credit")
+	// ErrUnread is returned when a session holds more than any other of what
+	// nobody reads, and all together more than transport.UnreadBudget.
+	ErrUnread = errors.New("the peer sent too much that nobody reads")
 	// ErrStreams is returned when a peer has more than transport.MaxStreams
 	// streams open at once.
 	ErrStreams = errors.New("the peer opened too many streams")
@@ -90,6 +93,8 @@ type Options struct {
 	// name for it ("bbr"); empty leaves the choice to the system. One that the
 	// kernel lacks fails every Dial and Listen: ask CheckCongestion before.
 	Congestion string
+
+	unread *transport.Budget // of all sessions
 }
 
 // New returns the row of the transport table for TCP.
@@ -97,5 +102,8 @@ type Options struct {
 // Dial returns as soon as the connection stands, without a round trip more;
 // that the peer speaks the protocol shows when the first stream is read.
 func New(o Options) transport.Transport {
+	if o.unread == nil {
+		o.unread = transport.NewBudget(transport.UnreadBudget)
+	}
 	return transport.Transport{Scheme: Scheme, Dial: o.dial, Listen: o.listen}
 }

@@ -24,6 +24,7 @@ func (o Options) listen(ctx context.Context, addr string) (transport.Listener, e
 		tcp:    nl.(*net.TCPListener), // Listen gives no other for "tcp"
 		ready:  make(chan *net.TCPConn, acceptBacklog),
 		closed: make(chan struct{}),
+		unread: o.unread,
 	}
 	l.tasks.Add(1)
 	go l.run()
@@ -43,6 +44,7 @@ type listener struct {
 	tcp    *net.TCPListener
 	ready  chan *net.TCPConn // their preface has come
 	closed chan struct{}
+	unread *transport.Budget
 	once   sync.Once
 	tasks  sync.WaitGroup
 
@@ -62,7 +64,7 @@ func (l *listener) Accept(ctx context.Context) (transport.Session, error) {
 		}
 		select {
 		case c := <-l.ready:
-			s, err := newSession(c, false)
+			s, err := newSession(c, false, l.unread)
 			if err != nil { // the connection is gone already
 				_ = c.Close() // nothing is lost with it
 				continue
