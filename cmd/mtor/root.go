@@ -28,6 +28,7 @@ gets them, piece by piece, from all who have them.
 		newConfigCmd(),
 		newDemoCmd(),
 		newBenchCmd(),
+		newManCmd(),
 		newVersionCmd(),
 	)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

@@ -67,7 +67,7 @@ func TestHalfFilledClientsGiveEachOtherWhatTheSeederNeedNotSend(t *testing.T) {
 
 func TestClientsThatJoinOneAfterTheOtherAreFedByTheEarlierOnes(t *testing.T) {
 	sc := crowd(8)
-	sc.Within = 8 * time.Second
+	sc.Within = sc.Ideal() * 6 / 10
 	hold(t, Run(t, sc), 1.25, 1.3)
 }
 

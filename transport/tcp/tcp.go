@@ -102,8 +102,14 @@ type Options struct {
 // Dial returns as soon as the connection stands, without a round trip more;
 // that the peer speaks the protocol shows when the first stream is read.
 func New(o Options) transport.Transport {
-	if o.unread == nil {
-		o.unread = transport.NewBudget(transport.UnreadBudget)
-	}
+	o.unread = o.budget()
 	return transport.Transport{Scheme: Scheme, Dial: o.dial, Listen: o.listen}
+}
+
+// budget is the one of all sessions, which New shares between them.
+func (o Options) budget() *transport.Budget {
+	if o.unread == nil {
+		return transport.NewBudget(transport.UnreadBudget)
+	}
+	return o.unread
 }

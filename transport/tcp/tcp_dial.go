@@ -31,7 +31,7 @@ func (o Options) connect(ctx context.Context, addr string) (*session, error) {
 		_ = c.Close() // the first error counts
 		return nil, err
 	}
-	s, err := newSession(c, true, o.unread)
+	s, err := newSession(c, true, o.budget())
 	if err != nil {
 		_ = c.Close() // the first error counts
 		return nil, err

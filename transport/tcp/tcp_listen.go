@@ -24,7 +24,7 @@ func (o Options) listen(ctx context.Context, addr string) (transport.Listener, e
 		tcp:    nl.(*net.TCPListener), // Listen gives no other for "tcp"
 		ready:  make(chan *net.TCPConn, acceptBacklog),
 		closed: make(chan struct{}),
-		unread: o.unread,
+		unread: o.budget(),
 	}
 	l.tasks.Add(1)
 	go l.run()
