@@ -3,9 +3,12 @@
 package main
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -44,10 +47,17 @@ func hangup(t *testing.T, p *process.Process, file, settings string) {
 	}
 }
 
-// freeAddr is an address of 127.0.0.1 whose port was free a moment ago.
+// freeAddr is a loopback address whose port was free a moment ago. On Linux,
+// where all of 127.0.0.0/8 is at hand, its IP is its own, so that nobody else is
+// given the same port before it is taken.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ip := "127.0.0.1"
+	if runtime.GOOS == "linux" {
+		n := rand.Uint32N(1 << 23)
+		ip = fmt.Sprintf("127.%d.%d.%d", 64+n>>17, n>>9&0xff, 1+n>>2&0x7f)
+	}
+	l, err := net.Listen("tcp", ip+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
