@@ -143,10 +143,11 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
+	now := c // belongs to the reloading from here on
 	reloads(log, config.ClientDefaults(), from, c, func(next config.Client) error {
 		role.SetOnComplete(next.Hooks.Complete)
-		change := limitChange(c, next)
-		c = next
+		change := limitChange(now, next)
+		now = next
 		_, err := role.SetLimits(ctx, "", change)
 		return errors.Join(err, log.setLevel(next.LogLevel))
 	})
