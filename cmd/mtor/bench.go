@@ -32,7 +32,9 @@ with client sessions over TCP, as hard as it goes: new torrents, new rows,
 refreshes, announces with peers in the reply, and new rows at a fixed pace while
 a probe looks at the other tracker for changes. Then one tracker starts empty
 and catches up, the other starts again on its file, and the live heap of a row
-is measured. Each figure stands beside its target, which is for two cores with
+is measured. Beside the sync lag stands how long the same disk takes for a sync
+meanwhile, beside the catch-up how fast the database alone writes as many rows:
+--dir takes another disk, or memory. Each figure stands beside its target, which is for two cores with
 the load generator on them.
 
 With --connect and --peer a running pair is driven instead. What it lists
@@ -70,6 +72,7 @@ interrupted.`,
 	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile of the load generator here")
 	f.StringVar(&o.Connect, "connect", "", "drive the running tracker at this ip:port")
 	f.StringVar(&o.Peer, "peer", "", "the other tracker of the running pair")
+	f.StringVar(&o.Dir, "dir", "", "folder for the trackers' files, which decides the disk (default: that for temporary files)")
 	f.IntVar(&o.Sessions, "sessions", 64, "client sessions")
 	f.IntVar(&o.Torrents, "torrents", 100_000, "torrents")
 	f.IntVar(&o.Rows, "rows", 1_000_000, "new rows to write at full speed")

@@ -11,10 +11,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mtor-dev/mtor/roles/client/announce"
 	"github.com/mtor-dev/mtor/roles/tracker/registry"
-	"github.com/mtor-dev/mtor/roles/wire"
-	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
 	"github.com/mtor-dev/mtor/transport/tcp"
 )
@@ -25,11 +22,14 @@ type TrackerOptions struct {
 	// Connect and Peer are the addresses of a running pair; its files are not
 	// touched, and what needs that is not measured. Empty: an own pair.
 	Connect, Peer string
-	Sessions      int           // client sessions, of one client each; 1 to 1,000
-	Torrents      int           // at least Sessions
-	Rows          int           // new rows to write at full speed
-	Duration      time.Duration // of each timed phase
-	Progress      io.Writer     // hears what is going on; may be nil
+	// Dir is the folder in which the own pair's files are made, which decides
+	// the disk; empty: that for temporary files.
+	Dir      string
+	Sessions int           // client sessions, of one client each; 1 to 1,000
+	Torrents int           // at least Sessions
+	Rows     int           // new rows to write at full speed
+	Duration time.Duration // of each timed phase
+	Progress io.Writer     // hears what is going on; may be nil
 }
 
 // Check returns what is wrong with the options.
@@ -45,6 +45,8 @@ func (o *TrackerOptions) Check() error {
 		return fmt.Errorf("a duration of %v: want at least 100ms", o.Duration)
 	case (o.Connect == "") != (o.Peer == ""):
 		return errors.New("give both trackers of the running pair")
+	case o.Connect != "" && o.Dir != "":
+		return errors.New("a folder is for an own pair: the running one has its files where they are")
 	}
 	return nil
 }
@@ -81,8 +83,8 @@ func Tracker(ctx context.Context, o TrackerOptions) (_ *Report, err error) {
 		return nil, err
 	}
 	x := &trackerBench{TrackerOptions: o, table: transport.Table{tcp.New(tcp.Options{})}}
-	if x.dir, err = os.MkdirTemp("", "mtor-bench-"); err != nil {
-		return nil, err
+	if x.dir, err = os.MkdirTemp(o.Dir, "mtor-bench-"); err != nil {
+		return nil, fmt.Errorf("bench tracker: %w", err)
 	}
 	defer func() {
 		x.hangUp()
@@ -91,6 +93,9 @@ func Tracker(ctx context.Context, o TrackerOptions) (_ *Report, err error) {
 		err = errors.Join(err, os.RemoveAll(x.dir))
 	}()
 	x.Machine = fmt.Sprintf("%s/%s, %d processors, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
+	if fs := fileSystem(x.dir); fs != "" && o.Connect == "" {
+		x.Machine += ", files on " + fs
+	}
 	x.Load = fmt.Sprintf("%d client sessions over TCP with one of two trackers, the load generator on the same machine; %d torrents, %d rows", o.Sessions, o.Torrents, o.Rows)
 	if err := x.run(ctx); err != nil {
 		return nil, fmt.Errorf("bench tracker: %w", err)
@@ -122,7 +127,7 @@ func (x *trackerBench) run(ctx context.Context) error {
 	}
 	steps := []func(context.Context) error{x.newTorrents, x.newRows, x.refreshes, x.refreshesWithPeers, x.lag}
 	if x.a != nil {
-		steps = append(steps, x.disk, x.catchUp, x.restart, x.memory)
+		steps = append(steps, x.catchUp, x.restart, x.memory)
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -219,106 +224,6 @@ func (x *trackerBench) refreshesWithPeers(ctx context.Context) error {
 	})
 }
 
-// lag writes new rows at a fixed pace and meanwhile changes one row again and
-// again, and asks the other tracker for it until it shows the change.
-func (x *trackerBench) lag(ctx context.Context) error {
-	x.say("sync lag ...")
-	ctx, cancel := context.WithTimeout(ctx, x.Duration+stallTimeout)
-	defer cancel()
-	p, err := newProbe(ctx, x)
-	if err != nil {
-		return err
-	}
-	defer p.close()
-	probing, stop := context.WithTimeout(ctx, x.Duration)
-	defer stop()
-	seen := make(chan error, 1)
-	go func() { seen <- p.run(probing, ctx) }()
-	rate := float64(lagRate) / float64(x.Sessions)
-	n, took, err := all(ctx, x.sessions, func(i int) feed {
-		return x.sessions[i].paced(share(i, x.Sessions, x.Torrents, 1+x.rowsEach(), x.Sessions), hotTorrents, rate, x.Duration)
-	})
-	if err = errors.Join(err, <-seen); err != nil {
-		return fmt.Errorf("sync lag: %w", err)
-	}
-	x.listed += n + 1
-	x.add(Figure{Name: "new rows while lag is measured", Value: float64(n) / took.Seconds(), Unit: "rows/s"})
-	x.add(Figure{Name: "sync lag, half of changes", Value: percentile(p.lags, 50), Unit: "ms"})
-	x.add(Figure{Name: "sync lag, 99 of 100 changes", Value: percentile(p.lags, 99), Unit: "ms", Target: wantLag, Below: true})
-	x.add(Figure{Name: "  changes looked for", Value: float64(len(p.lags)), Unit: "changes"})
-	return nil
-}
-
-// probe is a client whose row is changed at one tracker and looked for at the
-// other.
-type probe struct {
-	here, there *announce.Conn
-	torrent     int
-	lags        []float64 // milliseconds, from the answer here to the sight there
-}
-
-func newProbe(ctx context.Context, x *trackerBench) (*probe, error) {
-	self := &wire.Hello{Version: wire.Version, Role: wire.Role_ROLE_CLIENT, NodeId: make([]byte, wire.NodeIDSize), Agent: "mtor bench"}
-	p := &probe{torrent: hotTorrents + x.Torrents}
-	var err error
-	if p.here, err = announce.Dial(ctx, x.table, x.Connect, self); err != nil {
-		return nil, err
-	}
-	if p.there, err = announce.Dial(ctx, x.table, x.Peer, self); err != nil {
-		p.close()
-		return nil, err
-	}
-	return p, nil
-}
-
-func (p *probe) close() {
-	for _, c := range []*announce.Conn{p.here, p.there} {
-		if c != nil {
-			c.Close()
-		}
-	}
-}
-
-// lookEvery is the grain of what a probe sees.
-const lookEvery = 500 * time.Microsecond
-
-// run probes until probing ends.
-func (p *probe) run(probing, ctx context.Context) error {
-	h := hashes(p.torrent)
-	id := torrentfmt.HashID(h)
-	a := &wire.Announce{TorrentId: id[:], Filename: "probe", Filesize: 1, HashLength: uint64(len(h))}
-	for whole := false; probing.Err() == nil; whole = !whole {
-		a.Whole = whole
-		_, err := p.here.Do(ctx, &wire.Request{Kind: &wire.Request_Announce{Announce: a}, Addr: "0.0.0.0:65535"}, h)
-		if err != nil {
-			return err
-		}
-		began := time.Now()
-		for shown := false; !shown; {
-			reply, err := p.there.Do(ctx, &wire.Request{Kind: &wire.Request_SeederList{
-				SeederList: &wire.SeederList{TorrentId: id[:], Want: 1},
-			}}, nil)
-			if err != nil {
-				return err
-			}
-			list, err := reply.GetSeeders().Unpack()
-			if err != nil {
-				return err
-			}
-			if shown = len(list) == 1 && list[0].Whole == whole; shown {
-				break
-			}
-			select {
-			case <-time.After(lookEvery):
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		p.lags = append(p.lags, float64(time.Since(began).Microseconds())/1000)
-	}
-	return nil
-}
-
 // catchUp kills the other tracker, takes its file, and measures how long it
 // takes to have everything again.
 func (x *trackerBench) catchUp(ctx context.Context) error {
@@ -340,6 +245,12 @@ func (x *trackerBench) catchUp(ctx context.Context) error {
 	took := time.Since(began)
 	x.add(Figure{Name: "catch-up of an empty tracker, its start included", Value: float64(x.listed) / took.Seconds(), Unit: "rows/s", Target: wantCatchUp})
 	x.add(Figure{Name: "  until it has all", Value: took.Seconds(), Unit: "s"})
+	bare, err := x.bareStore(ctx, x.listed)
+	if err != nil {
+		return fmt.Errorf("bbolt alone: %w", err)
+	}
+	x.add(Figure{Name: "  bbolt alone, as many rows in order", Value: bare, Unit: "rows/s"})
+	x.add(Figure{Name: "  catch-up to bbolt alone", Value: float64(x.listed) / took.Seconds() / bare, Unit: "times"})
 	return nil
 }
 
