@@ -115,7 +115,8 @@ func (o *origins) of(key string) string {
 	return "default"
 }
 
-// locate adds file and line to an error about a value that stands in the file.
+// locate adds the file to an error about a value that it holds, or lacks; and the
+// line, where there is one.
 func (o *origins) locate(err error) error {
 	var e *Error
 	if o.file == nil || !errors.As(err, &e) || e.File != "" {
@@ -126,13 +127,10 @@ func (o *origins) locate(err error) error {
 		return err
 	}
 	at := *e
+	at.File = o.file.path
 	if at.Line = o.file.lines[e.Key]; at.Line == 0 {
 		at.Line = o.file.lines[whole]
 	}
-	if at.Line == 0 {
-		return err
-	}
-	at.File = o.file.path
 	return &at
 }
 

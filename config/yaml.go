@@ -87,7 +87,7 @@ func (f *file) group(n *yaml.Node, t reflect.Type, prefix string) error {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := n.Content[i], n.Content[i+1]
 		if name.Kind != yaml.ScalarNode || name.ShortTag() != "!!str" || name.Anchor != "" {
-			return f.wrong(name, "", "a key must be plain text")
+			return f.wrong(name, prefix+name.Value, "a key must be plain text")
 		}
 		key := prefix + name.Value
 		if line, twice := given[key]; twice {
@@ -203,7 +203,7 @@ func (f *file) broken(err error) *Error {
 		if m[1] != "" { // the library is one line off now and then
 			near = ", near line " + m[1]
 		}
-		why = "this is not YAML" + near + ": " + why[len(m[0]):] + ` (text that begins with a bracket goes in quotes: "[::1]:7000")`
+		why = "this is not YAML" + near + ": " + why[len(m[0]):] + ` (text that begins with a bracket goes in quotes: "[::1]:7000"; lines are indented by spaces, not tabs)`
 	}
 	e.Why = why
 	return e

@@ -8,12 +8,15 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/mtor-dev/mtor/units"
 )
 
 // write makes a settings file.
@@ -66,6 +69,69 @@ func TestCommandLineBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 	}
 }
 
+// TestEachKeyTakesItsValueFromTheHighestSource goes through all keys: each source
+// in turn is taken away.
+func TestEachKeyTakesItsValueFromTheHighestSource(t *testing.T) {
+	eachKeyTakesTheHighest(t, TrackerDefaults())
+	eachKeyTakesTheHighest(t, ClientDefaults())
+}
+
+func eachKeyTakesTheHighest[T Settings](t *testing.T, defaults T) {
+	t.Helper()
+	for key, s := range keys(reflect.ValueOf(defaults), "") {
+		t.Run(fmt.Sprintf("%T %s", defaults, key), func(t *testing.T) {
+			v := threeValues(t, s.value)
+			text := v[2]
+			for _, name := range slices.Backward(strings.Split(key, ".")) {
+				text = "{" + name + ": " + text + "}"
+			}
+			sources := Sources{Given: map[string]any{key: v[0]}, File: write(t, text)}
+			t.Setenv(EnvName(key), v[1])
+			holds := func(want, from string) {
+				t.Helper()
+				l, err := Load(defaults, sources)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for k, got := range keys(reflect.ValueOf(l.Settings), "") {
+					if said := strings.Trim(fmt.Sprint(got.value.Interface()), "[]"); k == key && said != want || k == key && !strings.Contains(l.origins.of(k), from) {
+						t.Errorf("it is %s, from %s: want %s, from %s", said, l.origins.of(k), want, from)
+					}
+				}
+			}
+			holds(v[0], "command line")
+			sources.Given = nil
+			holds(v[1], EnvName(key))
+			t.Setenv(EnvName(key), "")
+			holds(strings.Trim(v[2], "[]"), sources.File+":1")
+			sources.File = ""
+			holds(strings.Trim(fmt.Sprint(s.value.Interface()), "[]"), "default")
+		})
+	}
+}
+
+// threeValues are values of the type of v, as they are printed: for the command
+// line, the environment and the file. A bool has but two.
+func threeValues(t *testing.T, v reflect.Value) [3]string {
+	t.Helper()
+	switch v.Interface().(type) {
+	case time.Duration:
+		return [3]string{"1m1s", "2m2s", "3m3s"}
+	case units.Rate:
+		return [3]string{"11 MB/s", "22 MB/s", "33 MB/s"}
+	case bool:
+		return [3]string{"true", "false", "true"}
+	case int:
+		return [3]string{"11", "22", "33"}
+	case string:
+		return [3]string{"given", "env", "file"}
+	case []string:
+		return [3]string{"given", "env", "[file]"}
+	}
+	t.Fatalf("no values of %v are known", v.Type())
+	return [3]string{}
+}
+
 func TestMistakesInAFileAreToldWithKeyAndLine(t *testing.T) {
 	for name, c := range map[string]struct {
 		text, key string
@@ -85,8 +151,8 @@ func TestMistakesInAFileAreToldWithKeyAndLine(t *testing.T) {
 		"no value":         {"addr:\npeers: []\n", "addr", 1, "no value"},
 		"no value in list": {"peers:\n-\n", "peers[0]", 2, "no value"},
 		"alias":            {"addr: &a x\nlog_file: *a\n", "addr", 1, "anchors"},
-		"merge":            {"<<: {addr: x}\n", "", 1, "plain text"},
-		"number as key":    {"1: x\n", "", 1, "plain text"},
+		"merge":            {"<<: {addr: x}\n", "<<", 1, "plain text"},
+		"number as key":    {"1: x\n", "1", 1, "plain text"},
 		"a list":           {"- addr\n", "", 1, "key: value"},
 		"a word":           {"addr\n", "", 1, "key: value"},
 		"two documents":    {"ack: self\n---\nack: peer\n", "", 2, "second document"},
@@ -116,6 +182,18 @@ func TestValueOfTheEnvironmentIsNotBlamedOnTheFile(t *testing.T) {
 	_, err := Load(TrackerDefaults(), Sources{File: path})
 	wantError(t, err, "lease", "duration")
 	if strings.Contains(err.Error(), path) {
+		t.Error(err)
+	}
+}
+
+func TestValueThatTheFileLacksIsToldByTheFileAndTheKey(t *testing.T) {
+	path := write(t, "peers: [127.0.0.2:7000]\nlog_file: b\n")
+	t.Setenv("MTOR_ADDR", "127.0.0.1:7000")
+	l, err := Load(TrackerDefaults(), Sources{File: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = l.Check(); err == nil || !strings.HasPrefix(err.Error(), path+": seederlist_file: is missing: ") {
 		t.Error(err)
 	}
 }

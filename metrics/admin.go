@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -54,7 +55,11 @@ func Listen(ctx context.Context, addr string, reg *prometheus.Registry, withPpro
 	if strings.HasPrefix(addr, ":") {
 		addr = "127.0.0.1" + addr
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	network := "tcp"
+	if a, err := netip.ParseAddrPort(addr); err == nil && a.Addr().Is4() {
+		network = "tcp4" // else 0.0.0.0 is all addresses of IPv6, too
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, network, addr)
 	if err != nil {
 		return nil, fmt.Errorf("metrics address: %w", err)
 	}

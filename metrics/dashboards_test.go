@@ -216,11 +216,16 @@ func TestMetricsAreNamedAsPrometheusAsksFor(t *testing.T) {
 	if err != nil {
 		t.Skip("promtool is not installed (Debian: prometheus)")
 	}
-	_, get := serve(t, "127.0.0.1:0", false)
-	_, text := get("/metrics")
-	cmd := exec.CommandContext(t.Context(), promtool, "check", "metrics")
-	cmd.Stdin = strings.NewReader(text)
-	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	for i, role := range []string{"mtor_client_", "mtor_tracker_"} {
+		_, get := serve(t, everything()[i], "127.0.0.1:0", false)
+		_, text := get("/metrics")
+		if !strings.Contains(text, "\n# HELP "+role) {
+			t.Fatalf("no %s... in\n%s", role, text)
+		}
+		cmd := exec.CommandContext(t.Context(), promtool, "check", "metrics")
+		cmd.Stdin = strings.NewReader(text)
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("promtool check metrics, %s...: %v\n%s", role, err, out)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -31,10 +32,10 @@ func everything() []*prometheus.Registry {
 }
 
 // serve shows a registry until the test ends.
-func serve(t *testing.T, addr string, withPprof bool) (*Admin, func(path string) (int, string)) {
+func serve(t *testing.T, reg *prometheus.Registry, addr string, withPprof bool) (*Admin, func(path string) (int, string)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	a, err := Listen(ctx, addr, everything()[0], withPprof)
+	a, err := Listen(ctx, addr, reg, withPprof)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,14 +64,21 @@ func serve(t *testing.T, addr string, withPprof bool) (*Admin, func(path string)
 }
 
 func TestAddressWithoutHostIsThisMachineAlone(t *testing.T) {
-	a, _ := serve(t, ":0", false)
+	a, _ := serve(t, everything()[0], ":0", false)
 	if host, _, _ := strings.Cut(a.Addr().String(), ":"); host != "127.0.0.1" {
 		t.Errorf("it listens on %v", a.Addr())
 	}
 }
 
+func TestAllAddressesOfIPv4AreNotThoseOfIPv6(t *testing.T) {
+	a, _ := serve(t, everything()[0], "0.0.0.0:0", false)
+	if host, _, _ := net.SplitHostPort(a.Addr().String()); host != "0.0.0.0" {
+		t.Errorf("it listens on %v", a.Addr())
+	}
+}
+
 func TestReadyOnlyBetweenStartAndStopAndDegradedIsReady(t *testing.T) {
-	a, get := serve(t, "127.0.0.1:0", false)
+	a, get := serve(t, everything()[0], "127.0.0.1:0", false)
 	want := func(path string, code int, body string) {
 		t.Helper()
 		if c, b := get(path); c != code || b != body {
@@ -91,7 +99,7 @@ func TestReadyOnlyBetweenStartAndStopAndDegradedIsReady(t *testing.T) {
 
 func TestProfilesAreShownOnlyWhenAskedFor(t *testing.T) {
 	for shown, code := range map[bool]int{false: 404, true: 200} {
-		_, get := serve(t, "127.0.0.1:0", shown)
+		_, get := serve(t, everything()[0], "127.0.0.1:0", shown)
 		if c, _ := get("/debug/pprof/"); c != code {
 			t.Errorf("pprof %v: %d", shown, c)
 		}
@@ -99,7 +107,7 @@ func TestProfilesAreShownOnlyWhenAskedFor(t *testing.T) {
 }
 
 func TestMetricsAreServedAsText(t *testing.T) {
-	_, get := serve(t, "127.0.0.1:0", false)
+	_, get := serve(t, everything()[0], "127.0.0.1:0", false)
 	code, body := get("/metrics")
 	if code != 200 || !strings.Contains(body, "\nmtor_client_piece_received_bytes_total{transport=\"quic\"} 0\n") ||
 		!strings.Contains(body, `mtor_build_info{commit="abc",go_version="go`) {

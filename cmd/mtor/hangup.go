@@ -34,11 +34,7 @@ func (l *roleLog) obeyHUP() (stop func()) {
 				continue
 			}
 			notifyReloading(l.Logger)
-			if err := l.file.reopen(); err != nil {
-				l.Error("log file not reopened", "error", err)
-			} else {
-				l.Info("log file reopened")
-			}
+			l.reopen()
 			if reload := l.reload.Load(); reload != nil {
 				(*reload)()
 			}

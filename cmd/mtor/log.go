@@ -51,6 +51,16 @@ func (l *roleLog) setLevel(name string) error {
 	return err
 }
 
+// reopen goes on with whatever stands at the log file's path now.
+func (l *roleLog) reopen() {
+	switch err := l.file.reopen(); {
+	case err != nil:
+		l.Error("log file not reopened", "error", err)
+	case l.file.path != "":
+		l.Info("log file reopened")
+	}
+}
+
 func (l *roleLog) close() {
 	l.stop()
 	_ = l.file.Close() // each line was written as it came; there is nothing to flush
