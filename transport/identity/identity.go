@@ -1,64 +1,56 @@
-// Package identity owns the key by which a node is known and the certificate
-// that it presents when a connection is encrypted.
+// Package identity owns what a node proves itself with: its ed25519 key, the
+// key of a private swarm, the files that hold them, and the certificates by
+// which both ends of a TLS 1.3 handshake show that they hold them.
 //
-// The certificate is self-signed and is accepted from anyone: it lets a
-// connection be encrypted and says nothing about who is at the other end.
-// Whoever stands in the middle of the path can stand in for either side. What
-// a download holds is safe all the same, because every piece is checked
-// against the SHA-1 digest that its .mtorrent names.
+// Without a swarm key a certificate is signed by the node's own key. It proves
+// that the other end holds that key, and so that it is the node with that ID;
+// anybody can make such a key. With a swarm key each node signs a certificate
+// for its own key by that of the swarm, and takes none that is signed
+// otherwise. docs/security.md tells what that is worth.
 package identity
 
 import (
 	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"fmt"
-	"math/big"
-	"time"
+	"crypto/sha256"
+	"encoding/hex"
 )
 
-// The certificate is valid at any time: it vouches for no name, so there is
-// nothing that could expire, and a peer whose clock is wrong is served too.
-// The end is the value that RFC 5280, section 4.1.2.5, sets aside for this.
-var (
-	notBefore = time.Unix(0, 0).UTC()
-	notAfter  = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
-)
+// IDSize is the length of an ID in bytes.
+const IDSize = 20
 
-// serialBits is the length of a random serial number; RFC 5280, section
-// 4.1.2.2, allows 20 octets.
-const serialBits = 128
+// ID is the name of a node: the first 20 bytes of the SHA-256 digest of its
+// public key. The zero ID is that of a node that proved none.
+type ID [IDSize]byte
 
-// Ephemeral makes a new ed25519 key and a self-signed certificate for it, for
-// servers and clients alike. The key is nowhere but in the result, so it lives
-// as long as the process at most.
-func Ephemeral() (tls.Certificate, error) {
-	public, private, err := ed25519.GenerateKey(rand.Reader)
+// IDOf is the ID of the node whose public key this is.
+func IDOf(public ed25519.PublicKey) ID {
+	sum := sha256.Sum256(public)
+	return ID(sum[:IDSize])
+}
+
+// IsZero reports whether id names nobody.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// String is the ID in hex.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// Key is a node's private key.
+type Key struct{ private ed25519.PrivateKey }
+
+// NewKey draws a key that is nowhere but in the result.
+func NewKey() Key { return Key{ed25519.NewKeyFromSeed(newSeed())} }
+
+// ID is the ID of the node that holds the key.
+func (k Key) ID() ID { return IDOf(k.public()) }
+
+func (k Key) public() ed25519.PublicKey { return k.private.Public().(ed25519.PublicKey) }
+
+// OpenKey reads a node's key from a file, and makes both when there is no such
+// file; the folder is made with it (0700). See [ErrReadable] and [ErrDamaged].
+func OpenKey(path string) (Key, error) {
+	seed, err := openSeed(path, nodeKey)
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("make an ed25519 key: %w", err)
+		return Key{}, err
 	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), serialBits))
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("draw a serial number: %w", err)
-	}
-	template := &x509.Certificate{
-		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: "mtor"},
-		NotBefore:             notBefore,
-		NotAfter:              notAfter,
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("sign the certificate: %w", err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("read back the certificate: %w", err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private, Leaf: leaf}, nil
+	return Key{ed25519.NewKeyFromSeed(seed)}, nil
 }
