@@ -16,6 +16,8 @@ var (
 	ErrNoProof = errors.New("it proved no identity")
 	// ErrForeign: it does not hold this swarm's key.
 	ErrForeign = errors.New("it does not belong to this private swarm: it holds another swarm key, or none")
+	// ErrPrivate: it holds a swarm key, and this node was given none.
+	ErrPrivate = errors.New("it belongs to a private swarm, and this node was given no swarm key")
 	// ErrExpired: its certificate is not valid now.
 	ErrExpired = errors.New("its certificate is not valid at this time: is one of the two clocks wrong?")
 	// ErrProtocol: it speaks TLS, and then another protocol.
@@ -130,6 +132,8 @@ func (c *Credentials) verify(s tls.ConnectionState, alpn string) error {
 		roots = c.swarm.roots
 	} else if cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil {
 		roots.AddCert(cert)
+	} else {
+		return ErrPrivate
 	}
 	_, err := cert.Verify(x509.VerifyOptions{
 		Roots: roots, CurrentTime: c.now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},

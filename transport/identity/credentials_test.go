@@ -33,7 +33,7 @@ func reopen(t *testing.T, path string) *Swarm {
 // shake has two nodes shake hands and returns what each of them found.
 func shake(t *testing.T, server, client *tls.Config) (atServer, atClient tls.ConnectionState, errServer, errClient error) {
 	t.Helper()
-	a, b := net.Pipe()
+	a, b := connected(t)
 	defer func() { _ = a.Close(); _ = b.Close() }()
 	done := make(chan error, 1)
 	s, c := tls.Server(a, server), tls.Client(b, client)
@@ -53,6 +53,24 @@ func shake(t *testing.T, server, client *tls.Config) (atServer, atClient tls.Con
 	}
 	errServer = <-done
 	return s.ConnectionState(), c.ConnectionState(), errServer, errClient
+}
+
+// connected is both ends of a TCP connection. A net.Pipe has no buffer: two
+// sides that give up at once would wait for each other.
+func connected(t *testing.T) (a, b net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if a, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return a, b
 }
 
 func TestBothEndsLearnEachOthersID(t *testing.T) {
@@ -88,9 +106,14 @@ func TestAPrivateSwarmIsForItsMembers(t *testing.T) {
 		"other swarm key": New(NewKey(), testSwarm(t)),
 	} {
 		_, _, err, told := shake(t, member.Server(alpn), stranger.Client(alpn))
-		// The stranger of another swarm refuses, too, and is first.
-		if !errors.Is(err, ErrForeign) && !errors.Is(told, ErrForeign) {
+		// The stranger refuses, too, and is first.
+		if err == nil || !errors.Is(told, ErrForeign) && !errors.Is(told, ErrPrivate) {
 			t.Errorf("%s dials: %v, %v", name, err, told)
+		}
+		careless := stranger.Client(alpn)
+		careless.VerifyConnection = nil
+		if _, _, err, told = shake(t, member.Server(alpn), careless); !errors.Is(err, ErrForeign) {
+			t.Errorf("%s dials whoever it may be: %v, %v", name, err, told)
 		}
 		if told == nil {
 			t.Errorf("%s read a byte", name)
@@ -102,25 +125,24 @@ func TestAPrivateSwarmIsForItsMembers(t *testing.T) {
 }
 
 func TestExpiredCertificateIsRefusedByBothSides(t *testing.T) {
-	for name, swarm := range map[string]*Swarm{"private": testSwarm(t)} {
-		for what, age := range map[string]time.Duration{"expired": leafLife + time.Minute, "of the future": -leafPast - time.Minute} {
-			old, now := New(NewKey(), swarm), New(NewKey(), swarm)
-			issued := time.Now().Add(-age)
-			old.now = func() time.Time { return issued }
-			if _, err := old.certificate(); err != nil {
-				t.Fatal(err)
-			}
-			// It judges others by the right time.
-			cert := old.cert
-			server, client := New(old.key, swarm).Server(alpn), New(old.key, swarm).Client(alpn)
-			server.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }
-			client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
-			if _, _, err, _ := shake(t, now.Server(alpn), client); !errors.Is(err, ErrExpired) {
-				t.Errorf("%s, %s, dialling: %v", name, what, err)
-			}
-			if _, _, _, err := shake(t, server, now.Client(alpn)); !errors.Is(err, ErrExpired) {
-				t.Errorf("%s, %s, dialled: %v", name, what, err)
-			}
+	swarm := testSwarm(t)
+	for what, age := range map[string]time.Duration{"expired": leafLife + time.Minute, "of the future": -leafPast - time.Minute} {
+		old, now := New(NewKey(), swarm), New(NewKey(), swarm)
+		issued := time.Now().Add(-age)
+		old.now = func() time.Time { return issued }
+		if _, err := old.certificate(); err != nil {
+			t.Fatal(err)
+		}
+		// It judges others by the right time.
+		cert := old.cert
+		server, client := New(old.key, swarm).Server(alpn), New(old.key, swarm).Client(alpn)
+		server.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }
+		client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
+		if _, _, err, _ := shake(t, now.Server(alpn), client); !errors.Is(err, ErrExpired) {
+			t.Errorf("%s, dialling: %v", what, err)
+		}
+		if _, _, _, err := shake(t, server, now.Client(alpn)); !errors.Is(err, ErrExpired) {
+			t.Errorf("%s, dialled: %v", what, err)
 		}
 	}
 }
@@ -179,7 +201,7 @@ func TestCertificateNamesNoSwarm(t *testing.T) {
 func TestOtherProtocolsAreRefused(t *testing.T) {
 	a, b := Ephemeral(), Ephemeral()
 	client := b.Client(alpn)
-	client.NextProtos = nil
+	client.NextProtos, client.VerifyConnection = nil, nil
 	if _, _, err, _ := shake(t, a.Server(alpn), client); !errors.Is(err, ErrProtocol) {
 		t.Errorf("without a protocol: %v", err)
 	}
