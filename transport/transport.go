@@ -15,6 +15,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
 // Code says why a stream or a session ended. Transports carry it and give it
@@ -28,8 +30,10 @@ const CodeLimit = 1 << 30
 
 // Transport is one way to reach a peer: a row of the scheme table.
 type Transport struct {
-	// Scheme names the transport in addresses ("tcp", "quic").
+	// Scheme names the transport in addresses ("tcp", "tls", "quic").
 	Scheme string
+	// Proves says that both ends of its sessions prove who they are.
+	Proves bool
 	// Dial connects to "host:port". It returns once the connection can carry
 	// streams, or with a [*DialError] when ctx ends first.
 	Dial func(ctx context.Context, addr string) (Session, error)
@@ -63,6 +67,9 @@ type Session interface {
 	Accept(ctx context.Context) (Stream, error)
 	// Scheme names the transport that carries the session.
 	Scheme() string
+	// Peer is the node at the other end, as it has proven by its key in the
+	// handshake; zero over a transport that proves nothing (tcp).
+	Peer() identity.ID
 	LocalAddr() net.Addr
 	RemoteAddr() net.Addr
 	// Close ends the session with code 0. Every stream of it fails on both

@@ -10,6 +10,7 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
 // errStreamClosed is returned by a stream's methods after its own Close.
@@ -24,15 +25,26 @@ func codeOf[C quicgo.StreamErrorCode | quicgo.ApplicationErrorCode](c C) transpo
 // sessionError says in the transport's words why a QUIC connection ended:
 //
 //	CONNECTION_CLOSE by an application (RFC 9000, 19.19)  its code and side
+//	CRYPTO_ERROR by the peer (RFC 9001, 4.8)              identity.ErrRefused
 //	anything else (timeout, protocol error, socket)       Err
 func sessionError(err error) *transport.SessionError {
 	if app, ok := errors.AsType[*quicgo.ApplicationError](err); ok {
 		return &transport.SessionError{Code: codeOf(app.ErrorCode), Remote: app.Remote}
 	}
 	if tr, ok := errors.AsType[*quicgo.TransportError](err); ok {
-		return &transport.SessionError{Remote: tr.Remote, Err: err}
+		return &transport.SessionError{Remote: tr.Remote, Err: refusal(err)}
 	}
 	return &transport.SessionError{Err: err}
+}
+
+// refusal says in plain words that the other end broke the TLS handshake off
+// (CRYPTO_ERROR; RFC 9001, section 4.8). What the alert is called depends on
+// what it missed.
+func refusal(err error) error {
+	if tr, ok := errors.AsType[*quicgo.TransportError](err); ok && tr.Remote && tr.ErrorCode.IsCryptoError() {
+		return fmt.Errorf("%w (%w)", identity.ErrRefused, err)
+	}
+	return err
 }
 
 // streamError says in the transport's words why a stream's method failed.

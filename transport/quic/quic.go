@@ -3,8 +3,7 @@
 // settings of the QUIC connection and the translation of QUIC's errors; the
 // protocol itself is that of github.com/quic-go/quic-go.
 //
-// Sessions are encrypted and not authenticated: any certificate is accepted
-// (see package identity).
+// Both ends prove who they are, as package identity says.
 //
 // A dialled session has a UDP socket of its own, which goes with it. Accepted
 // sessions share the socket of their listener, which stays bound until the
@@ -62,9 +61,9 @@ type Options struct {
 	// LocalIP is the address to dial from. The zero value leaves the choice
 	// to the system.
 	LocalIP netip.Addr
-	// Certificate is presented to peers. Without one, New makes an ephemeral
-	// certificate.
-	Certificate tls.Certificate
+	// Credentials are what this node proves itself with. Without them New makes
+	// some.
+	Credentials *identity.Credentials
 	// IdleTimeout is how long a session lives without a packet from its peer;
 	// of the two sides' values the smaller one counts. Zero means
 	// [DefaultIdleTimeout].
@@ -95,15 +94,12 @@ func New(o Options) (transport.Transport, error) {
 	if err != nil {
 		return transport.Transport{}, fmt.Errorf("quic: %w", err)
 	}
-	return transport.Transport{Scheme: Scheme, Dial: c.dial, Listen: c.listen}, nil
+	return transport.Transport{Scheme: Scheme, Proves: true, Dial: c.dial, Listen: c.listen}, nil
 }
 
 func newCarrier(o Options) (*carrier, error) {
-	if len(o.Certificate.Certificate) == 0 {
-		var err error
-		if o.Certificate, err = identity.Ephemeral(); err != nil {
-			return nil, err
-		}
+	if o.Credentials == nil {
+		o.Credentials = identity.Ephemeral()
 	}
 	if o.IdleTimeout < 0 {
 		return nil, fmt.Errorf("idle timeout %v is negative", o.IdleTimeout)
@@ -119,20 +115,8 @@ func newCarrier(o Options) (*carrier, error) {
 	}
 	return &carrier{
 		localIP: o.LocalIP.Unmap(),
-		server: &tls.Config{
-			Certificates: []tls.Certificate{o.Certificate},
-			NextProtos:   []string{alpn},
-			MinVersion:   tls.VersionTLS13,
-			// No client keeps tickets, so none are sent.
-			SessionTicketsDisabled: true,
-		},
-		client: &tls.Config{
-			NextProtos: []string{alpn},
-			MinVersion: tls.VersionTLS13,
-			// Peers prove nothing but that they hold the key they present;
-			// pieces are checked against their digests.
-			InsecureSkipVerify: true, //nolint:gosec // see package identity
-		},
+		server:  o.Credentials.Server(alpn),
+		client:  o.Credentials.Client(alpn),
 		config: &quicgo.Config{
 			HandshakeIdleTimeout:           handshakeSilence,
 			MaxIdleTimeout:                 o.IdleTimeout,

@@ -100,7 +100,7 @@ func dialFailure(err error) error {
 	if silent || slow {
 		return fmt.Errorf("no answer: nobody listens there, or UDP is blocked: %w", err)
 	}
-	return err
+	return refusal(err)
 }
 
 // sourceFor returns the IP from which the system would reach remote. A

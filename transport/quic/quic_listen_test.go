@@ -136,7 +136,7 @@ func TestForeignProtocolIsRefused(t *testing.T) {
 	dialled, accepted := connect(t, c, l) // the next one in is a proper one
 	exchange(t, dialled, accepted)
 
-	server := &tls.Config{NextProtos: []string{"h3"}, Certificates: c.server.Certificates, MinVersion: tls.VersionTLS13}
+	server := &tls.Config{NextProtos: []string{"h3"}, GetCertificate: c.server.GetCertificate, MinVersion: tls.VersionTLS13}
 	other, err := quicgo.ListenAddr("127.0.0.1:0", server, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,14 @@ func TestQUICKeepsTheContract(t *testing.T) {
 	transporttest.Run(t, tr)
 }
 
+func TestQUICKeepsTheContractInAPrivateSwarm(t *testing.T) {
+	tr, err := New(Options{Credentials: transporttest.NewSwarm(t).Member(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	transporttest.Run(t, tr)
+}
+
 // patience is how long a step that must come to an end may take.
 const patience = 60 * time.Second
 

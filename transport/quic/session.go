@@ -7,6 +7,7 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
 // session is one QUIC connection.
@@ -68,6 +69,9 @@ func (s *session) failure(ctx context.Context, err error) error {
 
 // Scheme implements transport.Session.
 func (s *session) Scheme() string { return Scheme }
+
+// Peer implements transport.Session.
+func (s *session) Peer() identity.ID { return identity.Peer(s.conn.ConnectionState().TLS) }
 
 // LocalAddr implements transport.Session.
 func (s *session) LocalAddr() net.Addr { return unmapped(s.conn.LocalAddr()) }

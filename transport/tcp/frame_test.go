@@ -63,7 +63,7 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		c, peer := tcpPair(t)
-		s, err := newSession(c, false, transport.NewBudget(transport.UnreadBudget))
+		s, err := newSession(c, nil, false, transport.NewBudget(transport.UnreadBudget))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -311,7 +311,7 @@ func TestPeerThatCausesControlFramesAndReadsNoneLosesTheSession(t *testing.T) {
 func TestWhatNobodyReadsIsBoundedOverAllSessions(t *testing.T) {
 	const limit, sessions, streams = 2 << 20, 8, 16
 	unread := transport.NewBudget(limit)
-	l, err := New(Options{unread: unread}).Listen(testContext(t), "127.0.0.1:0")
+	l, err := New(Options{Unread: unread}).Listen(testContext(t), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

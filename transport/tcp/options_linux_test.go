@@ -49,12 +49,12 @@ func others(t *testing.T) []string {
 func TestBothEndsOfASessionHaveTheOptionsOfTheirSide(t *testing.T) {
 	for _, name := range others(t) {
 		o := Options{Congestion: name}
-		l, err := o.listen(t.Context(), "127.0.0.1:0")
+		l, err := o.listenBoth(t.Context(), "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		dialled, err := o.dial(t.Context(), l.Addr().String())
+		dialled, err := o.dialPlain(t.Context(), l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func TestCongestionControlThatTheKernelLacksIsNamed(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `"nosuch"`) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := (Options{Congestion: "nosuch"}).listen(t.Context(), "127.0.0.1:0"); err == nil {
+	if _, err := (Options{Congestion: "nosuch"}).listenBoth(t.Context(), "127.0.0.1:0"); err == nil {
 		t.Error("it was listened with all the same")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -86,7 +86,7 @@ func TestCongestionControlThatTheKernelLacksIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, err := (Options{Congestion: "nosuch"}).dial(t.Context(), l.Addr().String()); err == nil || !strings.Contains(err.Error(), "nosuch") {
+	if _, err := (Options{Congestion: "nosuch"}).dialPlain(t.Context(), l.Addr().String()); err == nil || !strings.Contains(err.Error(), "nosuch") {
 		t.Errorf("dialled with %v", err)
 	}
 }

@@ -41,6 +41,9 @@ func (e *endReader) init() {
 // readEnd is like read for a p that ends with its frame. What it reads beyond
 // goes to the empty read-ahead buffer, and is never more than a header.
 func (s *session) readEnd(p []byte) (int, error) {
+	if s.tls != nil {
+		return s.read(p)
+	}
 	e, rx := &s.rx.end, &s.rx
 	e.vec = [2][]byte{p, rx.buf[:headerSize]}
 	e.n, e.err = 0, nil

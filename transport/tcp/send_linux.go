@@ -13,6 +13,9 @@ import (
 // try sends what it can of out without waiting, and reports whether that was
 // all.
 func (t *transmit) try() bool {
+	if t.s.tls != nil {
+		return len(t.out) == 0 // there is no way into TLS that never waits
+	}
 	// The callback is made once, not for each call.
 	if err := t.s.raw.Write(t.file.tryOnce); err != nil {
 		return false // the flusher will find the same error and end the session
@@ -130,6 +133,9 @@ func (f *fileSender) copyRest(file *os.File) error {
 // sendSection sends what is left of a section of a regular file, and moves the
 // section's position behind it. It returns errNoSendfile for any other section.
 func (st *stream) sendSection(section *io.SectionReader) (int64, error) {
+	if st.s.tls != nil {
+		return 0, errNoSendfile
+	}
 	at, base, size := section.Outer()
 	file, ok := at.(*os.File)
 	if !ok {

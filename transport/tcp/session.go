@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
 // session is one connection. Two things work on it: the read loop, a
@@ -24,6 +25,9 @@ import (
 type session struct {
 	conn    *net.TCPConn
 	raw     syscall.RawConn
+	tls     *secured    // over conn; nil: in the clear
+	in      io.Reader   // conn, or tls
+	peer    identity.ID // zero in the clear
 	dialler bool
 	done    chan struct{}
 	tasks   sync.WaitGroup // the read loop, and a flusher at times
@@ -52,7 +56,10 @@ type session struct {
 	rx receive  // belongs to the read loop
 }
 
-func newSession(c *net.TCPConn, dialler bool, unread *transport.Budget) (*session, error) {
+// newSession makes a session out of a connection, in the clear if sec is nil.
+// The prefaces have been exchanged, but for the acceptor's at a dialler in the
+// clear.
+func newSession(c *net.TCPConn, sec *secured, dialler bool, unread *transport.Budget) (*session, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -64,12 +71,17 @@ func newSession(c *net.TCPConn, dialler bool, unread *transport.Budget) (*sessio
 	s := &session{
 		conn:       c,
 		raw:        raw,
+		tls:        sec,
+		in:         c,
 		dialler:    dialler,
 		stall:      writeStall,
 		done:       make(chan struct{}),
 		slots:      make(chan struct{}, transport.MaxStreams),
 		streams:    make(map[uint64]*stream),
 		acceptable: make(chan struct{}, 1),
+	}
+	if sec != nil {
+		s.in, s.peer = sec.Conn, identity.Peer(sec.ConnectionState())
 	}
 	s.nextOwn, s.nextPeer = 2, 1
 	if dialler {
@@ -86,7 +98,14 @@ func newSession(c *net.TCPConn, dialler bool, unread *transport.Budget) (*sessio
 	return s, nil
 }
 
-func (s *session) Scheme() string        { return Scheme }
+func (s *session) Scheme() string {
+	if s.tls != nil {
+		return SchemeTLS
+	}
+	return Scheme
+}
+
+func (s *session) Peer() identity.ID     { return s.peer }
 func (s *session) LocalAddr() net.Addr   { return s.conn.LocalAddr() }
 func (s *session) RemoteAddr() net.Addr  { return s.conn.RemoteAddr() }
 func (s *session) Done() <-chan struct{} { return s.done }

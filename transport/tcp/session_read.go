@@ -55,8 +55,8 @@ func (s *session) readLoop() {
 }
 
 func (s *session) readPreface() error {
-	if !s.dialler {
-		return nil // the listener has seen it
+	if !s.dialler || s.tls != nil {
+		return nil // it has come already
 	}
 	limit := time.Now().Add(handshakeWait)
 	for s.rx.w < len(preface) {
@@ -69,6 +69,9 @@ func (s *session) readPreface() error {
 		n, err := s.conn.Read(s.rx.buf[s.rx.w:len(preface)])
 		s.rx.w += n
 		if string(s.rx.buf[:s.rx.w]) != preface[:s.rx.w] {
+			if s.rx.buf[0] == tlsAlert {
+				return ErrPrivate
+			}
 			return ErrNotMux
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(limit) {
@@ -107,7 +110,7 @@ func (s *session) drain() {
 
 // read reads at least one byte into p, or returns 0 and nil after a kick.
 func (s *session) read(p []byte) (int, error) {
-	return s.afterRead(s.conn.Read(p))
+	return s.afterRead(s.in.Read(p))
 }
 
 // afterRead tells a kick from a failure.

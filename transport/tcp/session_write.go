@@ -41,7 +41,9 @@ const keepOut = 64 << 10
 // write sends out and then payload. It returns when the kernel has both.
 func (t *transmit) write(payload []byte) error {
 	var err error
-	if len(payload) == 0 {
+	if t.s.tls != nil {
+		err = t.s.tls.writeFrame(t.out, payload)
+	} else if len(payload) == 0 {
 		_, err = t.s.conn.Write(t.out)
 	} else {
 		t.vec = [2][]byte{t.out, payload}

@@ -1,5 +1,5 @@
-// Package tcp carries streams over one TCP connection per peer, with frames
-// of its own. It owns the frames, the flow control and the shortest way of a
+// Package tcp carries streams over one TCP connection per peer, in the clear
+// or in TLS 1.3, with frames of its own. It owns the frames, the flow control and the shortest way of a
 // piece through the machine: from the file to the socket by sendfile(2), and
 // from the socket into the buffer that the reader has posted, with one copy.
 //
@@ -21,6 +21,13 @@
 // in rising order. A stream starts with 64 KiB of credit in both directions.
 // Frames of a stream that the receiver has freed are dropped. Whoever breaks
 // a rule loses the session.
+//
+// # With TLS
+//
+// A dialler that begins with the hello of a TLS handshake gets TLS 1.3 on the
+// same port, and both prefaces come behind the handshake: the acceptor's tells
+// the dialler that it was let in. A listener for TLS alone answers any other
+// first byte with the alert certificate_required (RFC 8446, section 6.2).
 package tcp
 
 import (
@@ -29,10 +36,17 @@ import (
 	"time"
 
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
-// Scheme names this transport in addresses.
-const Scheme = "tcp"
+// The names of the two transports in addresses.
+const (
+	Scheme    = "tcp" // in the clear
+	SchemeTLS = "tls"
+)
+
+// alpn names the protocol in the TLS handshake (RFC 7301).
+const alpn = "mtor/1"
 
 const (
 	// keepAlive is how long an idle connection stays silent before the
@@ -50,6 +64,8 @@ const (
 	// at once. Beyond it the oldest goes: an honest peer's preface comes one
 	// round trip after its connection, so the oldest are the silent ones.
 	maxHandshakes = 256
+	// lingerBytes is how much a refused peer may still say before it is cut off.
+	lingerBytes = 64 << 10
 	// acceptBacklog is how many connections with a preface may wait for
 	// Accept; they cost a socket each, and no goroutine.
 	acceptBacklog = 128
@@ -65,6 +81,8 @@ var (
 	// ErrNotMux is returned when the other end speaks another protocol, or
 	// another version of this one.
 	ErrNotMux = errors.New("the peer does not speak this version of the stream protocol")
+	// ErrPrivate is returned when the other end takes no session in the clear.
+	ErrPrivate = errors.New("the peer speaks only TLS and QUIC, as private swarms do: a swarm key is needed")
 	// ErrFrame is returned when a frame breaks the rules of the package's doc.
 	ErrFrame = errors.New("the peer sent a frame that breaks the stream protocol")
 	// ErrCredit is returned when a peer sends more than it was granted.
@@ -93,23 +111,41 @@ type Options struct {
 	// name for it ("bbr"); empty leaves the choice to the system. One that the
 	// kernel lacks fails every Dial and Listen: ask CheckCongestion before.
 	Congestion string
-
-	unread *transport.Budget // of all sessions
+	// Credentials are what this node proves itself with over TLS. Without
+	// them New listens for sessions in the clear alone, and NewTLS makes some.
+	Credentials *identity.Credentials
+	// Unread is the budget of what nobody reads, for all sessions of the rows
+	// that are given it. Nil makes one for the row.
+	Unread *transport.Budget
 }
 
-// New returns the row of the transport table for TCP.
+// New returns the row of the transport table for TCP in the clear. What it
+// listens on serves TLS too, if there are credentials.
 //
 // Dial returns as soon as the connection stands, without a round trip more;
 // that the peer speaks the protocol shows when the first stream is read.
 func New(o Options) transport.Transport {
-	o.unread = o.budget()
-	return transport.Transport{Scheme: Scheme, Dial: o.dial, Listen: o.listen}
+	o.Unread = o.budget()
+	return transport.Transport{Scheme: Scheme, Dial: o.dialPlain, Listen: o.listenBoth}
 }
 
-// budget is the one of all sessions, which New shares between them.
+// NewTLS returns the row of the transport table for TLS over TCP. What it
+// listens on serves nothing else.
+//
+// Dial returns when the peer has proven who it is, and has said that it takes
+// this node.
+func NewTLS(o Options) transport.Transport {
+	if o.Credentials == nil {
+		o.Credentials = identity.Ephemeral()
+	}
+	o.Unread = o.budget()
+	return transport.Transport{Scheme: SchemeTLS, Proves: true, Dial: o.dialTLS, Listen: o.listenTLS}
+}
+
+// budget is the one of all sessions.
 func (o Options) budget() *transport.Budget {
-	if o.unread == nil {
+	if o.Unread == nil {
 		return transport.NewBudget(transport.UnreadBudget)
 	}
-	return o.unread
+	return o.Unread
 }

@@ -12,9 +12,18 @@ import (
 	"time"
 
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
-func (o Options) listen(ctx context.Context, addr string) (transport.Listener, error) {
+func (o Options) listenBoth(ctx context.Context, addr string) (transport.Listener, error) {
+	return o.listen(ctx, addr, true)
+}
+
+func (o Options) listenTLS(ctx context.Context, addr string) (transport.Listener, error) {
+	return o.listen(ctx, addr, false)
+}
+
+func (o Options) listen(ctx context.Context, addr string, plain bool) (transport.Listener, error) {
 	lc := net.ListenConfig{KeepAliveConfig: keepAlives, Control: o.control}
 	nl, err := lc.Listen(ctx, listenNetwork(addr), addr)
 	if err != nil {
@@ -22,7 +31,9 @@ func (o Options) listen(ctx context.Context, addr string) (transport.Listener, e
 	}
 	l := &listener{
 		tcp:    nl.(*net.TCPListener), // Listen gives no other for "tcp"
-		ready:  make(chan *net.TCPConn, acceptBacklog),
+		plain:  plain,
+		creds:  o.Credentials,
+		ready:  make(chan arrival, acceptBacklog),
 		closed: make(chan struct{}),
 		unread: o.budget(),
 	}
@@ -42,7 +53,9 @@ func listenNetwork(addr string) string {
 
 type listener struct {
 	tcp    *net.TCPListener
-	ready  chan *net.TCPConn // their preface has come
+	plain  bool                  // sessions in the clear are served
+	creds  *identity.Credentials // nil: those over TLS are not
+	ready  chan arrival
 	closed chan struct{}
 	unread *transport.Budget
 	once   sync.Once
@@ -51,6 +64,12 @@ type listener struct {
 	mu       sync.Mutex
 	halfOpen list.List // of *net.TCPConn, the oldest first
 	ended    bool
+}
+
+// arrival is a connection whose preface has come.
+type arrival struct {
+	*net.TCPConn
+	sec *secured // nil: in the clear
 }
 
 func (l *listener) Addr() net.Addr { return l.tcp.Addr() }
@@ -64,7 +83,7 @@ func (l *listener) Accept(ctx context.Context) (transport.Session, error) {
 		}
 		select {
 		case c := <-l.ready:
-			s, err := newSession(c, false, l.unread)
+			s, err := newSession(c.TCPConn, c.sec, false, l.unread)
 			if err != nil { // the connection is gone already
 				_ = c.Close() // nothing is lost with it
 				continue
@@ -157,37 +176,83 @@ func (l *listener) begin(c *net.TCPConn) {
 // handshake checks that a peer is at the other end, and queues it for Accept.
 func (l *listener) handshake(c *net.TCPConn) error {
 	limit := time.Now().Add(handshakeWait)
-	if err := c.SetReadDeadline(limit); err != nil {
+	if err := c.SetDeadline(limit); err != nil {
 		return err
 	}
-	var got [len(preface)]byte
-	for n := 0; n < len(got); {
-		k, err := c.Read(got[n:])
-		n += k
-		if string(got[:n]) != preface[:n] {
-			return ErrNotMux
-		}
-		if err == io.EOF {
-			return io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := c.SetReadDeadline(time.Time{}); err != nil {
+	var first [len(preface)]byte
+	n, err := c.Read(first[:])
+	if err != nil {
 		return err
 	}
-	if err := sendPreface(c); err != nil {
+	var sec *secured
+	switch {
+	case first[0] == tlsHandshake && l.creds != nil:
+		sec, err = l.greetTLS(c, first[:n])
+	case l.plain:
+		err = awaitPreface(c, first[:n])
+		if err == nil {
+			_, err = c.Write([]byte(preface))
+		}
+	default:
+		if _, err = c.Write([]byte(needsKey)); err == nil {
+			err = ErrNotMux
+		}
+	}
+	if err != nil {
+		linger(c)
+		return err
+	}
+	if err := c.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
 	timer := time.NewTimer(time.Until(limit))
 	defer timer.Stop()
 	select {
-	case l.ready <- c:
+	case l.ready <- arrival{c, sec}:
 		return nil
 	case <-l.closed:
 		return errListenerClosed
 	case <-timer.C:
 		return errors.New("nobody accepts")
+	}
+}
+
+// greetTLS lets in who proves itself. The connection's deadline bounds it.
+func (l *listener) greetTLS(c *net.TCPConn, first []byte) (*secured, error) {
+	sec, err := server(context.Background(), c, first, l.creds)
+	if err != nil {
+		return nil, err
+	}
+	if err := awaitPreface(sec, nil); err != nil {
+		return nil, err
+	}
+	_, err = sec.Write([]byte(preface))
+	return sec, err
+}
+
+// awaitPreface reads the rest of a preface that began with first. A stranger is
+// found at its first wrong byte.
+func awaitPreface(r io.Reader, first []byte) error {
+	var got [len(preface)]byte
+	n := copy(got[:], first)
+	for {
+		if string(got[:n]) != preface[:n] {
+			return ErrNotMux
+		}
+		if n == len(got) {
+			return nil
+		}
+		k, err := r.Read(got[n:])
+		if n += k; k == 0 && err != nil {
+			return err
+		}
+	}
+}
+
+// linger lets a stranger hear why it is refused: closing a connection with
+// bytes unread would take the last words back (RFC 1122, section 4.2.2.13).
+func linger(c *net.TCPConn) {
+	if c.SetDeadline(time.Now().Add(closeWait)) == nil && c.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, c, lingerBytes) // it is gone, or has had its time
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
 // memoryLink is what the two ends of a session share. Its mutex guards
@@ -95,6 +96,7 @@ func (s *memorySession) ended(ctx context.Context) error {
 }
 
 func (s *memorySession) Scheme() string        { return MemoryScheme }
+func (s *memorySession) Peer() identity.ID     { return identity.ID{} }
 func (s *memorySession) LocalAddr() net.Addr   { return s.local }
 func (s *memorySession) RemoteAddr() net.Addr  { return s.remote }
 func (s *memorySession) Done() <-chan struct{} { return s.done }

@@ -37,6 +37,7 @@ func Run(t *testing.T, tr transport.Transport) {
 		{"SessionsOutliveTheirListener", testSessionOutlivesListener},
 		{"DialErrorNamesTheAddress", testDialError},
 		{"SessionKnowsItsAddresses", testAddresses},
+		{"SessionNamesItsPeer", testPeer},
 		{"AcceptAndOpenEndWithTheirContext", testSessionContext},
 		{"SessionEndReachesEveryWaiter", testSessionEnd},
 		{"SessionCloseTwiceIsHarmless", testSessionCloseTwice},

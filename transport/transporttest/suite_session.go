@@ -105,6 +105,21 @@ func testAddresses(t *testing.T, tr transport.Transport) {
 	}
 }
 
+// testPeer asks two dials whom they have met: a carrier that proves something
+// gives both the same listener, and the listener one dialler.
+func testPeer(t *testing.T, tr transport.Transport) {
+	l := listen(t, tr)
+	first, second := connectTo(t, tr, l), connectTo(t, tr, l)
+	for _, p := range []pair{first, second} {
+		if tr.Proves == p.dialled.Peer().IsZero() || tr.Proves == p.accepted.Peer().IsZero() {
+			t.Fatalf("the dialler met %v, the acceptor %v; the carrier proves them: %v", p.dialled.Peer(), p.accepted.Peer(), tr.Proves)
+		}
+	}
+	if first.dialled.Peer() != second.dialled.Peer() || first.accepted.Peer() != second.accepted.Peer() {
+		t.Fatal("the same node is another one the next time")
+	}
+}
+
 func testSessionContext(t *testing.T, tr transport.Transport) {
 	p := connect(t, tr)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -2,7 +2,6 @@ package carry
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/binary"
 	"io"
 	"net"
@@ -16,6 +15,7 @@ import (
 	"github.com/mtor-dev/mtor/roles/client/storage"
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
 // fetcher gets the file once, in one of several ways.
@@ -166,10 +166,7 @@ func (f *fetcher) pour(ctx context.Context, r io.Reader, first, step int, arrive
 func (f *fetcher) overBareQUIC(ctx context.Context, c *clock) error {
 	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := quicgo.DialAddr(dialling, f.addr(f.quicPort), &tls.Config{
-		NextProtos: []string{bareALPN}, MinVersion: tls.VersionTLS13,
-		InsecureSkipVerify: true, //nolint:gosec // the bytes are random and checked
-	}, bareConfig())
+	conn, err := quicgo.DialAddr(dialling, f.addr(f.quicPort), identity.Ephemeral().Client(bareALPN), bareConfig())
 	if err != nil {
 		return err
 	}

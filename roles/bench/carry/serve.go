@@ -3,7 +3,6 @@ package carry
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -105,14 +104,8 @@ func (s *Server) bind(ctx context.Context, addr netip.AddrPort, table transport.
 	if s.udp, err = lc.ListenPacket(ctx, "udp", addr.String()); err != nil {
 		return err
 	}
-	cert, err := identity.Ephemeral()
-	if err != nil {
-		return err
-	}
 	s.quic = &quicgo.Transport{Conn: s.udp}
-	s.bare, err = s.quic.Listen(&tls.Config{
-		Certificates: []tls.Certificate{cert}, NextProtos: []string{bareALPN}, MinVersion: tls.VersionTLS13,
-	}, bareConfig())
+	s.bare, err = s.quic.Listen(identity.Ephemeral().Server(bareALPN), bareConfig())
 	if err != nil {
 		return err
 	}
