@@ -10,6 +10,8 @@ import (
 func BenchmarkPieces(b *testing.B) {
 	b.Run("bare", transporttest.BenchmarkBare)
 	b.Run("tcp", func(b *testing.B) { transporttest.Benchmark(b, New(Options{})) })
+	b.Run("bareTLS", transporttest.BenchmarkBareTLS)
+	b.Run("tls", func(b *testing.B) { transporttest.Benchmark(b, NewTLS(Options{})) })
 }
 
 // BenchmarkRequests sends requests of 100 bytes on one stream without waiting

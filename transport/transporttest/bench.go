@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
 const (
@@ -120,6 +122,43 @@ func servePieces(ctx context.Context, s transport.Session, f *os.File) error {
 // file over one bare TCP connection, with the copy that the kernel does best
 // (sendfile where there is one) and reads into the same buffers.
 func BenchmarkBare(b *testing.B) {
+	benchmarkBare(b, func(c *net.TCPConn) net.Conn { return c }, func(c *net.TCPConn) net.Conn { return c },
+		func(c net.Conn, f *os.File, piece int64) error {
+			if _, err := f.Seek(piece*benchPiece, io.SeekStart); err != nil {
+				return err
+			}
+			_, err := c.(*net.TCPConn).ReadFrom(io.LimitReader(f, benchPiece))
+			return err
+		})
+}
+
+// BenchmarkBareTLS is the limit of what goes over TLS: the same with the
+// standard library's TLS 1.3, and a page-aligned buffer that is filled from the
+// file and written whole.
+func BenchmarkBareTLS(b *testing.B) {
+	creds := identity.Ephemeral()
+	buf := alignedBuffer(bareWrite)
+	benchmarkBare(b,
+		func(c *net.TCPConn) net.Conn { return tls.Server(c, creds.Server("bare")) },
+		func(c *net.TCPConn) net.Conn { return tls.Client(c, creds.Client("bare")) },
+		func(c net.Conn, f *os.File, piece int64) error {
+			for off := int64(0); off < benchPiece; off += bareWrite {
+				if _, err := f.ReadAt(buf, piece*benchPiece+off); err != nil {
+					return err
+				}
+				if _, err := c.Write(buf); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+}
+
+// bareWrite is how much is written at once over bare TLS. Longer writes are no
+// faster.
+const bareWrite = 128 << 10
+
+func benchmarkBare(b *testing.B, server, client func(*net.TCPConn) net.Conn, send func(c net.Conn, f *os.File, piece int64) error) {
 	f := benchFile(b)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -127,25 +166,24 @@ func BenchmarkBare(b *testing.B) {
 	}
 	defer l.Close()
 	sending := later(func() error {
-		c, err := l.Accept()
+		raw, err := l.Accept()
 		if err != nil {
 			return err
 		}
+		c := server(raw.(*net.TCPConn))
 		defer c.Close()
 		for i := range b.N {
-			if _, err := f.Seek(int64(i%benchPieces)*benchPiece, io.SeekStart); err != nil {
-				return err
-			}
-			if _, err := c.(*net.TCPConn).ReadFrom(io.LimitReader(f, benchPiece)); err != nil {
+			if err := send(c, f, int64(i%benchPieces)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	c, err := net.Dial("tcp", l.Addr().String())
+	raw, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		b.Fatal(err)
 	}
+	c := client(raw.(*net.TCPConn))
 	defer c.Close()
 	var buffers [benchWindow][]byte
 	for i := range buffers {
