@@ -1,0 +1,277 @@
+package tcp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
+	"github.com/mtor-dev/mtor/transport/transporttest"
+)
+
+func TestPrivateSwarmIsForItsMembers(t *testing.T) {
+	transporttest.RunPrivate(t, transporttest.Private{
+		ALPN:  alpn,
+		Row:   func(c *identity.Credentials) transport.Transport { return NewTLS(Options{Credentials: c}) },
+		Knock: knock,
+		Trap:  trap,
+	})
+}
+
+func knock(ctx context.Context, addr string, config *tls.Config) (told int, err error) {
+	c, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte(preface)); err != nil {
+		return 0, err
+	}
+	return hear(c)
+}
+
+// hear counts what comes until the end.
+func hear(c net.Conn) (int, error) {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(io.Discard, c)
+	if err == nil {
+		err = io.EOF
+	}
+	return int(n), err
+}
+
+func trap(t testing.TB, config *tls.Config) (addr string, stop func() int) {
+	l, err := tls.Listen("tcp", "127.0.0.1:0", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan int, 1)
+	go func() {
+		total := 0
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				told <- total
+				return
+			}
+			n, _ := hear(c)
+			total += n
+			c.Close()
+		}
+	}()
+	return l.Addr().String(), func() int { l.Close(); return <-told }
+}
+
+// member makes the row of a member of s and a listener of another.
+func privateListener(t testing.TB) (transporttest.Swarm, transport.Listener) {
+	t.Helper()
+	s := transporttest.NewSwarm(t)
+	l, err := NewTLS(Options{Credentials: s.Member(t)}).Listen(testContext(t), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return s, l
+}
+
+// lets proves that the next one whom l accepts is a member.
+func lets(t testing.TB, s transporttest.Swarm, l transport.Listener) {
+	t.Helper()
+	c := s.Member(t)
+	d, err := NewTLS(Options{Credentials: c}).Dial(testContext(t), l.Addr().String())
+	if err != nil {
+		t.Fatalf("a member was turned away: %v", err)
+	}
+	defer d.Close()
+	a, err := l.Accept(testContext(t))
+	if err != nil || a.Peer() != c.ID() {
+		t.Fatalf("accepted %v, %v", a, err)
+	}
+	_ = a.Close()
+}
+
+func TestSessionInTheClearIsToldThatItNeedsAKey(t *testing.T) {
+	s, l := privateListener(t)
+	d, err := New(Options{}).Dial(testContext(t), l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	wantEnd(t, d.(*session), ErrPrivate)
+	lets(t, s, l)
+
+	p := rawDial(t, l)
+	p.send([]byte(preface))
+	p.send(make([]byte, 10_000)) // it does not wait for an answer
+	all, err := io.ReadAll(p)
+	if err != nil || string(all) != needsKey {
+		t.Errorf("told %q, %v", all, err)
+	}
+	lets(t, s, l)
+}
+
+func TestOnePortServesTheClearAndTLS(t *testing.T) {
+	o := Options{Credentials: identity.Ephemeral()}
+	l, err := New(o).Listen(testContext(t), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, row := range []transport.Transport{New(Options{}), NewTLS(Options{}), New(o), NewTLS(o)} {
+		d, err := row.Dial(testContext(t), l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := l.Accept(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Scheme() != row.Scheme || a.Peer().IsZero() != (row.Scheme == Scheme) {
+			t.Errorf("dialled over %s, accepted over %s from %v", row.Scheme, a.Scheme(), a.Peer())
+		}
+		_, _ = d.Close(), a.Close()
+	}
+}
+
+// tape is a relay that keeps what a dialler says.
+type tape struct {
+	net.Listener
+	mu   sync.Mutex
+	said []byte
+}
+
+func record(t testing.TB, to net.Addr) *tape {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &tape{Listener: l}
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("tcp", to.String())
+		if err != nil {
+			c.Close()
+			return
+		}
+		tasks.Go(func() { _, _ = io.Copy(c, out); c.Close() })
+		_, _ = io.Copy(out, io.TeeReader(c, r))
+		out.(*net.TCPConn).CloseWrite()
+	})
+	t.Cleanup(func() { l.Close(); tasks.Wait() })
+	return r
+}
+
+func (r *tape) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.said = append(r.said, p...)
+	return len(p), nil
+}
+
+func TestReplayedHandshakeIsWorthless(t *testing.T) {
+	s, l := privateListener(t)
+	relay := record(t, l.Addr())
+	d, err := NewTLS(Options{Credentials: s.Member(t)}).Dial(testContext(t), relay.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := l.Accept(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := open(t, d.(*session))
+	if _, err := st.Write([]byte("a secret")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := accept(t, a.(*session)).ReadFull(make([]byte, 8)); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = d.Close(), a.Close()
+	relay.mu.Lock()
+	said := relay.said
+	relay.mu.Unlock()
+
+	p := rawDial(t, l)
+	p.send(said)
+	told, err := io.ReadAll(p)
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		t.Logf("the end: %v", err)
+	}
+	// Keys are drawn anew, so it gets a server's hello that it cannot read, and
+	// an alert.
+	if len(told) == 0 || told[0] != tlsHandshake {
+		t.Errorf("told %q", told)
+	}
+	lets(t, s, l)
+}
+
+// The oldest of those that do not get on with their handshake make room for
+// the next.
+func TestHalfOpenHandshakesLockNobodyOut(t *testing.T) {
+	s, l := privateListener(t)
+	hello := func() []byte {
+		near, far := net.Pipe()
+		go func() {
+			_ = tls.Client(near, s.Member(t).Client(alpn)).HandshakeContext(testContext(t))
+			near.Close()
+		}()
+		b := make([]byte, 16<<10)
+		n, _ := far.Read(b)
+		far.Close()
+		return b[:n]
+	}()
+	for i := range 3 * maxHandshakes {
+		p := rawDial(t, l)
+		switch i % 3 {
+		case 0:
+			p.send(hello) // and never the answer to the acceptor's
+		case 1:
+			p.send(hello[:len(hello)/2])
+		}
+	}
+	for range 3 {
+		lets(t, s, l)
+	}
+	far := l.(*listener)
+	far.mu.Lock()
+	defer far.mu.Unlock()
+	if far.halfOpen.Len() > maxHandshakes {
+		t.Errorf("%d half-open connections; want at most %d", far.halfOpen.Len(), maxHandshakes)
+	}
+}
+
+func TestDialOfASilentAcceptorEndsWithItsContext(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(testContext(t))
+	dialling := later(func() error { _, err := NewTLS(Options{}).Dial(ctx, l.Addr().String()); return err })
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Read(make([]byte, 1)); err != nil { // the handshake has begun
+		t.Fatal(err)
+	}
+	cancel()
+	err = wait(t, "Dial", dialling)
+	if _, ok := errors.AsType[*transport.DialError](err); !ok || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
