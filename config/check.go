@@ -41,6 +41,9 @@ func (c Tracker) Validate() error {
 	if err := checkCommon(c.Log(), c.Transport); err != nil {
 		return err
 	}
+	if err := checkPrivate(c.SwarmKeyFile, c.Transport, "peers", c.Peers); err != nil {
+		return err
+	}
 	if c.Lease < MinLease || c.Lease > MaxLease {
 		return errorf("lease", "%v is out of bounds: want %v to %v", c.Lease, MinLease, MaxLease)
 	}
@@ -86,6 +89,9 @@ func (c Client) Validate() error {
 		return err
 	}
 	if err := checkCommon(c.Log(), c.Transport); err != nil {
+		return err
+	}
+	if err := checkPrivate(c.SwarmKeyFile, c.Transport, "trackers", c.Trackers); err != nil {
 		return err
 	}
 	if own, err := netip.ParseAddrPort(c.OwnAddr()); err == nil && own.Port() == 0 && c.State == "" {
@@ -203,10 +209,27 @@ func checkCommon(log Log, transport string) error {
 	if log.Keep < 1 || log.Keep > MaxLogKeep {
 		return errorf("log_keep", "%d is out of bounds: want 1 to %d", log.Keep, MaxLogKeep)
 	}
-	if Schemes(transport) == nil {
-		return errorf("transport", "%q is unknown: want %s, %s or %s", transport, TransportAuto, TransportTCP, TransportQUIC)
+	if Schemes(transport, false) == nil {
+		return errorf("transport", "%q is unknown: want %s, %s, %s or %s", transport, TransportAuto, TransportTCP, TransportTLS, TransportQUIC)
 	}
 	return nil
+}
+
+// checkPrivate checks that nothing in the clear is asked for in a private swarm.
+// others are the addresses to dial, checked already.
+func checkPrivate(swarmKey, transport, key string, others []string) error {
+	if swarmKey == "" {
+		return nil
+	}
+	if Schemes(transport, true) == nil {
+		return errorf("transport", "%q is in the clear, and a swarm key is given: want %s, %s or %s", transport, TransportAuto, TransportTLS, TransportQUIC)
+	}
+	for i, s := range others {
+		if a, err := address.Parse(s); err == nil && a.Scheme == TransportTCP {
+			return errorf(fmt.Sprintf("%s[%d]", key, i), "%q is in the clear, and a swarm key is given: want %s, or tls:// or quic:// before it", s, a.HostPort())
+		}
+	}
+	return checkNoNUL("swarm_key_file", swarmKey)
 }
 
 // checkOwn checks an address to bind: it must be an IP of this machine, since

@@ -18,10 +18,12 @@ import (
 	"github.com/mtor-dev/mtor/units"
 )
 
-// The transports that may be dialled. Both are always listened on.
+// The transports that may be dialled. All are always listened on, but for TCP
+// in the clear in a private swarm.
 const (
 	TransportAuto = "auto" // every transport, as the address says
 	TransportTCP  = "tcp"
+	TransportTLS  = "tls"
 	TransportQUIC = "quic"
 )
 
@@ -101,6 +103,8 @@ type Tracker struct {
 	LogKeep int `mapstructure:"log_keep"`
 	// Transport is which one to dial the other trackers over.
 	Transport string `mapstructure:"transport"`
+	// SwarmKeyFile holds the key of a private swarm; empty means an open one.
+	SwarmKeyFile string `mapstructure:"swarm_key_file"`
 	// Lease is how long a client stays listed that does not renew, MinLease
 	// to MaxLease.
 	Lease time.Duration `mapstructure:"lease"`
@@ -168,6 +172,8 @@ type Client struct {
 	LogKeep int `mapstructure:"log_keep"`
 	// Transport is which one to dial trackers and peers over.
 	Transport string `mapstructure:"transport"`
+	// SwarmKeyFile holds the key of a private swarm; empty means an open one.
+	SwarmKeyFile string `mapstructure:"swarm_key_file"`
 	// State is the folder of the library; empty means the default one for
 	// Addr.
 	State string `mapstructure:"state"`
@@ -240,12 +246,23 @@ func (c Tracker) Log() Log { return Log{c.LogFile, c.LogLevel, c.LogFormat, c.Lo
 func (c Client) Log() Log { return Log{c.LogFile, c.LogLevel, c.LogFormat, c.LogMaxMiB, c.LogKeep} }
 
 // Schemes are the schemes of the transports that setting t lets a role dial,
-// in the order to try; nil for an unknown t.
-func Schemes(t string) []string {
+// in the order to try; nil for an unknown t, and for TCP in the clear in a
+// private swarm.
+func Schemes(t string, private bool) []string {
 	switch t {
 	case TransportAuto:
-		return []string{TransportTCP, TransportQUIC}
-	case TransportTCP, TransportQUIC:
+		if private {
+			return []string{TransportTLS, TransportQUIC}
+		}
+		// Last the one that gets through wherever the first does: it is there
+		// for addresses that insist on it.
+		return []string{TransportTCP, TransportQUIC, TransportTLS}
+	case TransportTCP:
+		if private {
+			return nil
+		}
+		return []string{t}
+	case TransportTLS, TransportQUIC:
 		return []string{t}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -294,5 +295,31 @@ func wantError(t *testing.T, err error, key, why string) {
 	}
 	if e.Key != key || !strings.Contains(e.Error(), why) || strings.Contains(e.Error(), "\n") {
 		t.Errorf("got %q, want one line on key %s that says %q", e, key, why)
+	}
+}
+
+func TestAPrivateSwarmSpeaksNothingInTheClear(t *testing.T) {
+	private := func(change func(*Tracker)) Tracker {
+		c := tracker(change)
+		c.SwarmKeyFile = "swarm.key"
+		return c
+	}
+	for _, transport := range []string{TransportAuto, TransportTLS, TransportQUIC} {
+		c := private(func(c *Tracker) { c.Transport = transport })
+		if err := c.Validate(); err != nil {
+			t.Errorf("%s: %v", transport, err)
+		}
+		if slices.Contains(Schemes(transport, true), TransportTCP) {
+			t.Errorf("%s dials tcp", transport)
+		}
+	}
+	wantError(t, private(func(c *Tracker) { c.Transport = TransportTCP }).Validate(), "transport", "in the clear")
+	wantError(t, private(func(c *Tracker) { c.Peers = []string{"127.0.0.2:7000", "tcp://127.0.0.3:7000"} }).Validate(), "peers[1]", "in the clear")
+	c := client(func(c *Client) {
+		c.Trackers = []string{"tls://127.0.0.1:7000", "quic://127.0.0.2:7000"}
+		c.SwarmKeyFile = "swarm.key"
+	})
+	if err := c.Validate(); err != nil {
+		t.Error(err)
 	}
 }

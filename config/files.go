@@ -15,12 +15,18 @@ func (c Tracker) CheckFiles() error {
 	if err := checkFile("seederlist_file", c.SeederlistFile); err != nil {
 		return err
 	}
+	if err := checkSwarmKey(c.SwarmKeyFile); err != nil {
+		return err
+	}
 	return checkLogFile(c.LogFile)
 }
 
 // CheckFiles implements [Settings]; the state folder itself may be missing.
 func (c Client) CheckFiles() error {
 	if err := checkLogFile(c.LogFile); err != nil {
+		return err
+	}
+	if err := checkSwarmKey(c.SwarmKeyFile); err != nil {
 		return err
 	}
 	if err := checkProgram("hooks.complete", c.Hooks.Complete); err != nil {
@@ -50,6 +56,23 @@ func checkLogFile(path string) error {
 		return nil
 	}
 	return checkFile("log_file", path)
+}
+
+// checkSwarmKey checks that a swarm key's file is there, if one is named.
+func checkSwarmKey(path string) error {
+	if path == "" {
+		return nil
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errorf("swarm_key_file", "%q does not exist: have it from another member, or make the first one (mtor keygen swarm %s)", path, path)
+	case err != nil:
+		return errorf("swarm_key_file", "%v", err)
+	case !info.Mode().IsRegular():
+		return errorf("swarm_key_file", "%q is no file: want the path of a swarm key", path)
+	}
+	return nil
 }
 
 // checkFolder checks that a folder is there.

@@ -33,8 +33,8 @@ interrupted.`,
 			if err := o.Check(); err != nil {
 				return usageError(err)
 			}
-			if config.Schemes(o.Transport) == nil {
-				return usageError(fmt.Errorf("--transport: %q is unknown: want auto, tcp or quic", o.Transport))
+			if config.Schemes(o.Transport, false) == nil {
+				return usageError(fmt.Errorf("--transport: %q is unknown: want auto, tcp, tls or quic", o.Transport))
 			}
 			bytes, err := benchSize(size)
 			if err != nil {
@@ -52,7 +52,7 @@ interrupted.`,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&asJSON, "json", false, "answer as one JSON object")
-	f.StringVar(&o.Transport, "transport", config.TransportAuto, "what the clients dial over: auto, tcp or quic")
+	f.StringVar(&o.Transport, "transport", config.TransportAuto, "what the clients dial over: auto, tcp, tls or quic")
 	f.IntVar(&o.Rounds, "rounds", 5, "rounds")
 	f.StringVar(&size, "size", "1GiB", "size of the file, in whole pieces of 512 KiB, up to 64GiB")
 	f.StringVar(&dir, "dir", "", "folder of the files (default the system's for temporary ones)")

@@ -18,6 +18,7 @@ import (
 	"github.com/mtor-dev/mtor/roles/bench/carry"
 	"github.com/mtor-dev/mtor/roles/demo/process"
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
 // benchReady begins the line that says where mtor bench serve listens.
@@ -51,7 +52,7 @@ Exit codes: 0 ended by SIGTERM, 1 failed, 2 wrong usage, 130 interrupted.`,
 			if err != nil {
 				return err
 			}
-			listen, _, err := transports(addr, config.TransportAuto, congestion, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+			listen, _, err := benchTables(addr, congestion, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -174,11 +175,16 @@ func tempDir(dir string) string {
 
 // benchTable is the table to dial; schemes empty means all.
 func benchTable(schemes []string, congestion string, stderr io.Writer) (transport.Table, error) {
-	_, dial, err := transports("0.0.0.0:0", config.TransportAuto, congestion, slog.New(slog.NewTextHandler(stderr, nil)))
+	_, dial, err := benchTables("0.0.0.0:0", congestion, stderr)
 	if err != nil || len(schemes) == 0 {
 		return dial, err
 	}
 	return dial.Only(schemes...)
+}
+
+// benchTables are those of a node whose key nobody keeps.
+func benchTables(addr, congestion string, stderr io.Writer) (listen, dial transport.Table, err error) {
+	return carriers{addr, config.TransportAuto, congestion, identity.Ephemeral(), slog.New(slog.NewTextHandler(stderr, nil))}.tables()
 }
 
 // benchChild is the serving process on this machine, in a folder of its own.

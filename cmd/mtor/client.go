@@ -100,6 +100,9 @@ while commands were read.`,
 // errClientEnded ends a menu whose client ended under it without an error.
 var errClientEnded = errors.New("client: it has ended")
 
+// nodeKeyFile is the client's key in its state folder.
+const nodeKeyFile = "node.key"
+
 // runClient runs a role; from is where SIGHUP takes its settings from.
 func runClient(ctx context.Context, c config.Client, from config.Sources) error {
 	surviveClosedOutput()
@@ -123,7 +126,11 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
-	listen, dial, err := transports(c.ListenAddr(), c.Transport, c.TCP.Congestion, log.Logger)
+	creds, err := credentials(filepath.Join(state, nodeKeyFile), c.SwarmKeyFile, log.Logger)
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	listen, dial, err := carriers{c.ListenAddr(), c.Transport, c.TCP.Congestion, creds, log.Logger}.tables()
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}

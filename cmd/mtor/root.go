@@ -26,6 +26,7 @@ gets them, piece by piece, from all who have them.
 		newClientCmd(),
 		newTorrentCmd(),
 		newConfigCmd(),
+		newKeygenCmd(),
 		newDemoCmd(),
 		newBenchCmd(),
 		newManCmd(),

@@ -37,7 +37,7 @@ func (s settings) arguments(key string, names, values []string) {
 }
 
 // flagKeys are the keys of flags that are not named after them.
-var flagKeys = map[string]string{"on-complete": "hooks.complete", "tcp-congestion": "tcp.congestion"}
+var flagKeys = map[string]string{"on-complete": "hooks.complete", "tcp-congestion": "tcp.congestion", "swarm-key": "swarm_key_file"}
 
 // flags takes the flags that were typed: --log-level sets log_level, and
 // --no-menu turns menu off.
@@ -151,7 +151,8 @@ func addCommonFlags(flags *pflag.FlagSet) {
 	addConfigFlag(flags)
 	flags.String("listen", "", "ip:port to listen on, if it is not the one to be known by")
 	flags.String("advertise", "", "ip:port to be known by, if it is not the one to listen on (containers, NAT)")
-	flags.String("transport", config.TransportAuto, "what to dial over: auto, tcp or quic; both are always listened on")
+	flags.String("transport", config.TransportAuto, "what to dial over: auto, tcp, tls or quic; all are always listened on")
+	flags.String("swarm-key", "", "file with the key of a private swarm: TLS and QUIC alone, and for its members alone")
 	addMetricsFlags(flags)
 	flags.String("log-format", config.LogText, "form of the log: text or json")
 	flags.String("log-level", "info", "least level to log: debug, info, warn or error")

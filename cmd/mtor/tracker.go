@@ -102,6 +102,10 @@ func (s settings) peers(first string, more []string) {
 	s.arguments("peers", names, values)
 }
 
+// trackerKeySuffix makes the name of the tracker's key of that of its
+// seederlist file.
+const trackerKeySuffix = ".key"
+
 // runTracker runs a role; from is where SIGHUP takes its settings from.
 func runTracker(ctx context.Context, c config.Tracker, from config.Sources) error {
 	surviveClosedOutput()
@@ -118,7 +122,14 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 	if err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}
-	listen, dial, err := transports(c.ListenAddr(), c.Transport, "", log.Logger)
+	creds, err := credentials(c.SeederlistFile+trackerKeySuffix, c.SwarmKeyFile, log.Logger)
+	if err != nil {
+		return fmt.Errorf("tracker: %w", err)
+	}
+	if !creds.Private() {
+		log.Info("replication is open: whoever calls from an address of the other trackers is taken for one; a swarm key would ask for proof", "peers", c.Peers)
+	}
+	listen, dial, err := carriers{c.ListenAddr(), c.Transport, "", creds, log.Logger}.tables()
 	if err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}

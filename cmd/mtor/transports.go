@@ -1,21 +1,34 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 
 	"github.com/mtor-dev/mtor/config"
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 	"github.com/mtor-dev/mtor/transport/quic"
 	"github.com/mtor-dev/mtor/transport/tcp"
 )
 
-// transports makes the table to listen on, which holds every transport, and the
-// one to dial, as the setting says. A congestion control that this machine lacks
-// is told to the log, and left. A role dials from the IP that it listens
+// carriers say what a role listens on and dials over.
+type carriers struct {
+	addr       string // to listen on
+	setting    string // the transport setting
+	congestion string // of TCP
+	creds      *identity.Credentials
+	log        *slog.Logger
+}
+
+// tables makes the table to listen on, which holds every transport (TLS shares
+// the listener of TCP), and the one to dial, as the setting says. In a private
+// swarm there is none in the clear. A congestion control that this machine
+// lacks is told to the log, and left. A role dials from the IP that it listens
 // on, since that is the one it is known by; from any for an unspecified one.
-func transports(addr, setting, congestion string, log *slog.Logger) (listen, dial transport.Table, err error) {
-	own, err := netip.ParseAddrPort(addr)
+func (c carriers) tables() (listen, dial transport.Table, err error) {
+	own, err := netip.ParseAddrPort(c.addr)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -23,17 +36,54 @@ func transports(addr, setting, congestion string, log *slog.Logger) (listen, dia
 	if ip.IsUnspecified() {
 		ip = netip.Addr{}
 	}
-	overQUIC, err := quic.New(quic.Options{LocalIP: ip, Log: log})
+	overQUIC, err := quic.New(quic.Options{LocalIP: ip, Credentials: c.creds, Log: c.log})
 	if err != nil {
 		return nil, nil, err
 	}
-	if congestion != "" {
-		if err := tcp.CheckCongestion(congestion); err != nil {
-			log.Warn("TCP keeps the system's congestion control", "error", err)
-			congestion = ""
+	if c.congestion != "" {
+		if err := tcp.CheckCongestion(c.congestion); err != nil {
+			c.log.Warn("TCP keeps the system's congestion control", "error", err)
+			c.congestion = ""
 		}
 	}
-	listen = transport.Table{tcp.New(tcp.Options{LocalIP: ip, Congestion: congestion}), overQUIC}
-	dial, err = listen.Only(config.Schemes(setting)...)
+	o := tcp.Options{
+		LocalIP: ip, Congestion: c.congestion, Credentials: c.creds,
+		Unread: transport.NewBudget(transport.UnreadBudget),
+	}
+	plain, overTLS := tcp.New(o), tcp.NewTLS(o)
+	listen = transport.Table{plain, overQUIC}
+	if c.creds.Private() {
+		listen = transport.Table{overTLS, overQUIC}
+	}
+	all := transport.Table{plain, overTLS, overQUIC}
+	dial, err = all.Only(config.Schemes(c.setting, c.creds.Private())...)
 	return listen, dial, err
+}
+
+// credentials are what a role proves itself with: the key in keyFile, which is
+// made when it is missing, and the swarm key, if one is named.
+func credentials(keyFile, swarmKeyFile string, log *slog.Logger) (*identity.Credentials, error) {
+	var swarm *identity.Swarm
+	if swarmKeyFile != "" {
+		var err error
+		if swarm, err = identity.OpenSwarm(swarmKeyFile); err != nil {
+			return nil, keyError("swarm key", err)
+		}
+	}
+	key, err := identity.OpenKey(keyFile)
+	if err != nil {
+		return nil, keyError("node key", err)
+	}
+	creds := identity.New(key, swarm)
+	log.Info("node key", "id", creds.ID(), "file", keyFile, "private", creds.Private())
+	return creds, nil
+}
+
+// keyError marks what is to be mended at a key file as wrong settings.
+func keyError(what string, err error) error {
+	wrapped := fmt.Errorf("%s: %w", what, err)
+	if errors.Is(err, identity.ErrReadable) || errors.Is(err, identity.ErrDamaged) {
+		return usageError(wrapped)
+	}
+	return wrapped
 }

@@ -1,6 +1,6 @@
 // Package address owns the written form of a place to reach: "host:port", to
-// be dialled over any transport, or "tcp://host:port" and "quic://host:port"
-// to insist on one.
+// be dialled over any transport, or "tcp://host:port", "tls://host:port" and
+// "quic://host:port" to insist on one.
 package address
 
 import (
@@ -17,7 +17,7 @@ import (
 const MaxLen = 280
 
 // Schemes are the transports that an address may insist on.
-var Schemes = []string{"tcp", "quic"}
+var Schemes = []string{"tcp", "tls", "quic"}
 
 // Address is a parsed address. Two spellings of one address parse to equal
 // values: IPs are in their canonical form (RFC 5952; an IPv4 address is never
@@ -50,7 +50,7 @@ func Parse(s string) (Address, error) {
 	var a Address
 	if scheme, rest, ok := strings.Cut(s, "://"); ok {
 		if !slices.Contains(Schemes, scheme) {
-			return Address{}, fmt.Errorf("unknown scheme %q: want %s", scheme, strings.Join(Schemes, " or "))
+			return Address{}, fmt.Errorf("unknown scheme %q: want %s", scheme, strings.Join(Schemes, ", "))
 		}
 		a.Scheme, s = scheme, rest
 	}

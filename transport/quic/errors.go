@@ -37,12 +37,21 @@ func sessionError(err error) *transport.SessionError {
 	return &transport.SessionError{Err: err}
 }
 
-// refusal says in plain words that the other end broke the TLS handshake off
+// refusal says in plain words that either end broke the TLS handshake off
 // (CRYPTO_ERROR; RFC 9001, section 4.8). What the alert is called depends on
 // what it missed.
 func refusal(err error) error {
-	if tr, ok := errors.AsType[*quicgo.TransportError](err); ok && tr.Remote && tr.ErrorCode.IsCryptoError() {
+	tr, ok := errors.AsType[*quicgo.TransportError](err)
+	switch {
+	case !ok || !tr.ErrorCode.IsCryptoError():
+		return err
+	case tr.Remote:
 		return fmt.Errorf("%w (%w)", identity.ErrRefused, err)
+	}
+	for _, cause := range tr.Unwrap() {
+		if cause != nil && cause != net.ErrClosed { //nolint:errorlint // the one that quic-go adds
+			return cause // what this side did not like needs no number
+		}
 	}
 	return err
 }
