@@ -118,8 +118,8 @@ func createFile(path string, text []byte) (err error) {
 			err = rerr
 		}
 	}()
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	_, werr := f.Write(text)
+	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Link(f.Name(), path); err != nil {

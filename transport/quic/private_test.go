@@ -34,7 +34,7 @@ func knock(ctx context.Context, addr string, config *tls.Config) (told int, err 
 	if err != nil {
 		return 0, err
 	}
-	defer conn.CloseWithError(0, "")
+	defer func() { _ = conn.CloseWithError(0, "") }()
 	return converse(ctx, conn)
 }
 

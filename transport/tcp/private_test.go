@@ -168,7 +168,7 @@ func record(t testing.TB, to net.Addr) *tape {
 		}
 		tasks.Go(func() { _, _ = io.Copy(c, out); c.Close() })
 		_, _ = io.Copy(out, io.TeeReader(c, r))
-		out.(*net.TCPConn).CloseWrite()
+		_ = out.(*net.TCPConn).CloseWrite()
 	})
 	t.Cleanup(func() { l.Close(); tasks.Wait() })
 	return r

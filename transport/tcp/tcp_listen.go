@@ -69,7 +69,8 @@ type listener struct {
 // arrival is a connection whose preface has come.
 type arrival struct {
 	*net.TCPConn
-	sec *secured // nil: in the clear
+	sec  *secured // nil: in the clear
+	half *list.Element
 }
 
 func (l *listener) Addr() net.Addr { return l.tcp.Addr() }
@@ -83,6 +84,9 @@ func (l *listener) Accept(ctx context.Context) (transport.Session, error) {
 		}
 		select {
 		case c := <-l.ready:
+			if !l.take(c) {
+				return nil, errListenerClosed
+			}
 			s, err := newSession(c.TCPConn, c.sec, false, l.unread)
 			if err != nil { // the connection is gone already
 				_ = c.Close() // nothing is lost with it
@@ -95,6 +99,19 @@ func (l *listener) Accept(ctx context.Context) (transport.Session, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// take makes an arrival the caller's, unless Close has it: the handshake's
+// goroutine may not have come to say yet that it is through.
+func (l *listener) take(c arrival) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		_ = c.Close() // Close may have done so before
+		return false
+	}
+	l.halfOpen.Remove(c.half) // does nothing when that goroutine was first
+	return true
 }
 
 var errListenerClosed = fmt.Errorf("tcp listener: %w", net.ErrClosed)
@@ -163,9 +180,9 @@ func (l *listener) begin(c *net.TCPConn) {
 	l.tasks.Add(1)
 	go func() {
 		defer l.tasks.Done()
-		err := l.handshake(c)
+		err := l.handshake(c, e)
 		l.mu.Lock()
-		l.halfOpen.Remove(e) // does nothing when begin or Close was first
+		l.halfOpen.Remove(e) // does nothing when begin or take was first
 		l.mu.Unlock()
 		if err != nil {
 			_ = c.Close() // a stranger, and no caller to be told
@@ -174,7 +191,7 @@ func (l *listener) begin(c *net.TCPConn) {
 }
 
 // handshake checks that a peer is at the other end, and queues it for Accept.
-func (l *listener) handshake(c *net.TCPConn) error {
+func (l *listener) handshake(c *net.TCPConn, half *list.Element) error {
 	limit := time.Now().Add(handshakeWait)
 	if err := c.SetDeadline(limit); err != nil {
 		return err
@@ -208,7 +225,7 @@ func (l *listener) handshake(c *net.TCPConn) error {
 	timer := time.NewTimer(time.Until(limit))
 	defer timer.Stop()
 	select {
-	case l.ready <- arrival{c, sec}:
+	case l.ready <- arrival{c, sec, half}:
 		return nil
 	case <-l.closed:
 		return errListenerClosed

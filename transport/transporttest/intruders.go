@@ -56,7 +56,7 @@ func (s Swarm) Intruders(t testing.TB, alpn string) []Intruder {
 	other := NewSwarm(t).authority(t)
 	own := newNode(t)
 	now := time.Now()
-	hour := func(n time.Duration) time.Time { return now.Add(n * time.Hour) }
+	hour := func(n int) time.Time { return now.Add(time.Duration(n) * time.Hour) }
 	fresh := template(hour(-1), hour(1))
 
 	member := newNode(t) // whose certificate was seen, and whose key was not

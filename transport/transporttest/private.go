@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"testing"
 	"time"
 
@@ -141,7 +142,7 @@ func newDoor(t testing.TB, p Private, swarm Swarm) *door {
 		for {
 			s, err := d.l.Accept(ctx)
 			if err != nil {
-				return nil
+				return err
 			}
 			select {
 			case d.entered <- s:
@@ -150,7 +151,12 @@ func newDoor(t testing.TB, p Private, swarm Swarm) *door {
 			}
 		}
 	})
-	t.Cleanup(func() { stop(); <-accepting })
+	t.Cleanup(func() {
+		stop()
+		if err := <-accepting; !errors.Is(err, context.Canceled) && !errors.Is(err, net.ErrClosed) {
+			t.Errorf("accepting: %v", err)
+		}
+	})
 	return d
 }
 
