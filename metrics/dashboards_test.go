@@ -34,8 +34,20 @@ type dashboard struct {
 		Description string
 		Datasource  source
 		GridPos     struct{ H, W, X, Y int }
-		FieldConfig struct{ Defaults struct{ Unit string } }
-		Targets     []struct {
+		FieldConfig struct {
+			Defaults struct {
+				Unit       string
+				Thresholds *struct {
+					Mode  string
+					Steps []struct {
+						Color string
+						Value *float64
+					}
+				}
+			}
+			Overrides []any
+		}
+		Targets []struct {
 			RefID      string
 			Expr       string
 			Datasource source
@@ -112,6 +124,14 @@ func TestDashboardsHaveWhatGrafanaAsksFor(t *testing.T) {
 			ids[p.ID] = true
 			if !slices.Contains(units, p.FieldConfig.Defaults.Unit) {
 				t.Errorf("%s, %q: the unit %q", file, p.Title, p.FieldConfig.Defaults.Unit)
+			}
+			// Without its own, Grafana shows every number from 80 on in red.
+			if th := p.FieldConfig.Defaults.Thresholds; p.Type == "stat" &&
+				(th == nil || th.Mode != "absolute" || len(th.Steps) == 0 || th.Steps[0].Value != nil) {
+				t.Errorf("%s, %q: the thresholds %+v", file, p.Title, th)
+			}
+			if p.FieldConfig.Overrides == nil {
+				t.Errorf("%s, %q: no overrides", file, p.Title)
 			}
 			g := p.GridPos
 			if g.W < 1 || g.H < 1 || g.X < 0 || g.X+g.W > 24 {

@@ -188,6 +188,35 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 	}
 }
 
+func TestAScrapeThatHangsKeepsNothingElseFromGoingOn(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	scraped, released := make(chan struct{}), make(chan struct{})
+	c := NewClient(reg, func() ClientGauges {
+		close(scraped)
+		<-released
+		return ClientGauges{}
+	})
+	a, get := serve(t, reg, "127.0.0.1:0", false)
+	a.Ready(func() Health { return Health{} })
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if code, _ := get("/metrics"); code != http.StatusOK {
+			t.Errorf("the scrape ended with %d", code)
+		}
+	}()
+	<-scraped
+	for range 1000 {
+		countPiece(c)
+		c.PieceSent("quic", 512<<10)
+	}
+	if code, _ := get("/readyz"); code != http.StatusOK {
+		t.Errorf("/readyz: %d", code)
+	}
+	close(released)
+	<-ended
+}
+
 func TestCountingAPieceAllocatesNothing(t *testing.T) {
 	c := NewClient(prometheus.NewRegistry(), func() ClientGauges { return ClientGauges{} })
 	if n := testing.AllocsPerRun(1000, func() { countPiece(c) }); n != 0 {

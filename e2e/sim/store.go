@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -74,6 +75,8 @@ func (f *file) Section(i int) (*io.SectionReader, error) {
 	}
 	return io.NewSectionReader(f.c.reader(), int64(i*f.c.piece), int64(f.c.piece)), nil
 }
+
+func (f *file) Reserve(context.Context) error { return nil }
 
 func (f *file) Finish() error {
 	f.mu.Lock()

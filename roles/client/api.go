@@ -111,7 +111,7 @@ func (s *skipped) String() string {
 // unless something about it is not what it was.
 func (c *Client) shareAgain(it *item, t *torrentfmt.Torrent, id torrentfmt.ID, path, mtorrent string) (control.Download, error) {
 	d := c.describe(it)
-	running := d.State == control.Seeding || d.State == control.Downloading
+	running := d.State == control.Seeding || d.State == control.Downloading || d.State == control.Paused
 	if it.entry.ID != id || d.Path != path || d.Mtorrent != mtorrent || !running {
 		return d, fmt.Errorf("share: %s is in the library as %s (%s): use that, or remove it first", d.Path, d.Mtorrent, d.State)
 	}
@@ -164,7 +164,8 @@ func (c *Client) Get(ctx context.Context, mtorrent, dest string) (control.Downlo
 }
 
 // getAgain answers for a torrent that the library knows: one that has failed
-// or was missing is tried again, onto the same path.
+// or was missing is tried again, onto the same path; one that is paused looks for
+// room now.
 func (c *Client) getAgain(ctx context.Context, it *item, t *torrentfmt.Torrent, id torrentfmt.ID, path string) (control.Download, error) {
 	d := c.describe(it)
 	if it.entry.ID != id || d.Path != path {
@@ -173,8 +174,20 @@ func (c *Client) getAgain(ctx context.Context, it *item, t *torrentfmt.Torrent, 
 	if d.State == control.Downloading || d.State == control.Seeding {
 		return d, nil
 	}
+	if d.State == control.Paused {
+		c.mu.Lock()
+		run := it.run
+		c.mu.Unlock()
+		if err := run.GoOn(ctx); err != nil {
+			return c.describe(it), fmt.Errorf("get: %w", err)
+		}
+		return c.describe(it), nil
+	}
 	it.end() // it may still hold the lock of its .part
 	file, _, err := storage.Create(ctx, t, path, nil)
+	if storage.IsDiskFull(err) { // what is there is seeded until there is room
+		file, err = storage.Resume(ctx, t, path, nil, nil, nil)
+	}
 	if err != nil {
 		it.lose(err)
 		return d, fmt.Errorf("get: %w", err)
@@ -257,7 +270,7 @@ func (c *Client) Wait(ctx context.Context, timeout time.Duration) ([]control.Dow
 		for _, it := range c.items {
 			d := it.download()
 			switch d.State {
-			case control.Downloading:
+			case control.Downloading, control.Paused:
 				running, watched[it] = true, true
 			case control.Seeding:
 				running = running || it.run != nil && !it.settled

@@ -113,6 +113,7 @@ func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
 		Torrent: t, File: file, Buffers: c.buffers,
 		Uploads:   []*pace.Gate{it.uploads, c.uploads},
 		Downloads: []*pace.Gate{it.downloads, c.downloads},
+		Short:     file.Short(),
 		Whole: func() {
 			it.group.Put(id, t, true, false)
 			it.save()
@@ -263,17 +264,13 @@ func (it *item) download() control.Download {
 	d := control.Download{
 		Name: it.name, Mtorrent: it.entry.Mtorrent, Path: it.entry.Path,
 		Size: it.size, Done: st.Done, DownRate: st.DownRate, UpRate: st.UpRate,
-		Peers: st.Peers, Note: it.note, Sources: st.Sources, State: control.Downloading,
+		Peers: st.Peers, Note: it.note, Sources: st.Sources, State: stateOf(st, it.missing),
 	}
-	switch {
-	case it.missing:
-		d.State = control.Missing
-	case storage.IsDiskFull(st.Err):
-		d.State, d.Note = control.Failed, "disk full: make room, then get it again"
-	case st.Err != nil:
-		d.State, d.Note = control.Failed, st.Err.Error()
-	case st.Whole:
-		d.State = control.Seeding
+	switch d.State {
+	case control.Failed:
+		d.Note = st.Err.Error() + ": mend that, then get it again"
+	case control.Paused:
+		d.Note = st.Paused.Error() + ": it goes on when there is"
 	}
 	if it.queued {
 		d.Note = "queued"
@@ -289,6 +286,20 @@ func (it *item) download() control.Download {
 		d.Note = "waits for peers"
 	}
 	return d
+}
+
+func stateOf(st torrent.Status, missing bool) control.State {
+	switch {
+	case missing:
+		return control.Missing
+	case st.Err != nil:
+		return control.Failed
+	case st.Whole:
+		return control.Seeding
+	case st.Paused != nil:
+		return control.Paused
+	}
+	return control.Downloading
 }
 
 func (c *Client) has(it *item) bool {

@@ -53,22 +53,16 @@ func (c *Client) Gauges() Gauges {
 	}
 	c.mu.Unlock()
 	for _, it := range items {
-		state, done, whole, failed := control.Downloading, int64(0), it.whole, false
+		st := torrent.Status{Whole: it.whole}
 		switch {
 		case it.run != nil:
-			done, whole, failed = it.run.Progress()
+			st = it.run.Progress()
 		case !it.missing:
 			g.Checking++
 		}
-		switch {
-		case it.missing:
-			state = control.Missing
-		case failed:
-			state = control.Failed
-		case whole:
-			state = control.Seeding
-		default:
-			g.Wanted += it.size - done
+		state := stateOf(st, it.missing)
+		if state == control.Downloading || state == control.Paused {
+			g.Wanted += it.size - st.Done
 		}
 		g.Downloads[state]++
 	}

@@ -1,15 +1,20 @@
 package client
 
-import "slices"
+import (
+	"slices"
 
-// full reports whether as many downloads run as may. c.mu is held.
+	"github.com/mtor-dev/mtor/roles/client/control"
+)
+
+// full reports whether as many downloads run as may: those that are paused do
+// not, even if there may be more than that when they go on. c.mu is held.
 func (c *Client) full() bool {
 	if c.o.MaxDownloads == 0 {
 		return false
 	}
 	n := 0
 	for _, it := range c.running {
-		if st := it.run.Status(); !st.Whole && st.Err == nil {
+		if stateOf(it.run.Progress(), false) == control.Downloading {
 			n++
 		}
 	}

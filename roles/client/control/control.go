@@ -32,7 +32,7 @@ type API interface {
 	// an empty name those of all torrents together, and returns what they are
 	// then. They hold at once, and until the client ends.
 	SetLimits(ctx context.Context, mtorrent string, change LimitChange) (Limits, error)
-	// Wait returns when no download is running, nor a program that the end of
+	// Wait returns when no download is running or paused, nor a program that the end of
 	// one has started, with those that were running at the call or have failed
 	// since the client started; timeout 0 means no limit. When some are still running at the timeout, it returns the list
 	// with [ErrUnfinished].
@@ -49,6 +49,7 @@ type State string
 // The states of a torrent.
 const (
 	Downloading State = "downloading" // wants pieces, seeds those it has
+	Paused      State = "paused"      // as Downloading, but waits for room on its disk; Note says which
 	Seeding     State = "seeding"     // whole
 	Failed      State = "failed"      // stopped by an error; Note says which
 	Missing     State = "missing"     // its file or .mtorrent is gone or changed; Note says which

@@ -143,6 +143,7 @@ func TestShowLineIsStable(t *testing.T) {
 		"[S] my file 100% 2.0 KiB/s up 0 peers":           {Name: "my file", State: control.Seeding, Size: 5, Done: 5, UpRate: 2000},
 		"[S] empty 100% 0 B/s up 0 peers":                 {Name: "empty", State: control.Seeding},
 		"[!] a.iso disk full":                             {Name: "a.iso", State: control.Failed, Note: "disk full"},
+		"[!] a.iso 42% paused (disk full)":                {Name: "a.iso", State: control.Paused, Size: 100, Done: 42, Note: "disk full"},
 		"[!] a.iso missing":                               {Name: "a.iso", State: control.Missing},
 		`[!] a\x1b[2J\nb its file is gone`:                {Name: "a\x1b[2J\nb", State: control.Missing, Note: "its file is gone"},
 	} {

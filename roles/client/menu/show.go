@@ -25,6 +25,8 @@ func showLine(d control.Download) string {
 		line = fmt.Sprintf("[D] %s %s %s %s", name, percent(d), rate(d.DownRate), count(d.Peers, "peer"))
 	case control.Seeding:
 		line = fmt.Sprintf("[S] %s %s %s up %s", name, percent(d), rate(d.UpRate), count(d.Peers, "peer"))
+	case control.Paused:
+		line = fmt.Sprintf("[!] %s %s paused", name, percent(d))
 	default:
 		return fmt.Sprintf("[!] %s %s", name, why(d))
 	}
@@ -49,8 +51,11 @@ func sharedLine(d control.Download) string {
 
 func gotLine(d control.Download) string {
 	verb := "getting"
-	if d.State == control.Seeding {
+	switch d.State {
+	case control.Seeding:
 		verb = "have"
+	case control.Paused:
+		verb = "paused"
 	}
 	return fmt.Sprintf("%s %s: %s to %s", verb, printable(d.Name), size(d.Size), printable(d.Path))
 }

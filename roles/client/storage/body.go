@@ -38,7 +38,9 @@ type body interface {
 	// distinct refuses, with an *OccupiedError, a folder in which two paths
 	// could lead to one file: the pieces of one would overwrite the other's.
 	distinct() error
-	// reserve gives every file its size and its room on the disk.
+	// reserve gives every file its size and its room on the disk; it may be
+	// called again. A *FullError, or one that IsDiskFull knows, is a disk that
+	// has not that much.
 	reserve(ctx context.Context) error
 	// hole reports whether nothing was ever written to n bytes at off.
 	hole(off, n int64) bool
@@ -98,7 +100,16 @@ func (f *fileBody) lock() error { return lockFile(f.File) }
 
 func (f *fileBody) distinct() error { return nil }
 
-func (f *fileBody) reserve(ctx context.Context) error { return preallocate(ctx, f.File, f.size) }
+func (f *fileBody) reserve(ctx context.Context) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := checkRoom(f.File, f.size-allocated(info)); err != nil {
+		return err
+	}
+	return preallocate(ctx, f.File, f.size)
+}
 
 func (f *fileBody) hole(off, n int64) bool {
 	f.seek.Lock()
@@ -311,6 +322,16 @@ func (f *folderBody) populate() error {
 }
 
 func (f *folderBody) reserve(ctx context.Context) error {
+	need := int64(0)
+	for i := range f.Len() {
+		need += f.Size(i)
+		if info, err := f.Stat(i); err == nil {
+			need -= min(allocated(info), f.Size(i)) // the last block reaches behind the end
+		}
+	}
+	if err := checkRoom(f.self, need); err != nil {
+		return err
+	}
 	if err := f.populate(); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha1"
 	"encoding/hex"
 	"errors"
@@ -207,6 +208,29 @@ func (d *dest) lock(b body) error {
 		return fmt.Errorf("%s: lock: %w", d.path(d.part), err)
 	}
 	return nil
+}
+
+// reserve has the .part's room allocated. A disk without it is a *FullError.
+func (d *dest) reserve(ctx context.Context, b body) error {
+	err := b.reserve(ctx)
+	if err != nil && !IsDiskFull(err) {
+		return fmt.Errorf("%s: reserve its room: %w", d.path(d.part), err)
+	}
+	return d.full(err)
+}
+
+// full makes a *FullError about the .part of what IsDiskFull knows, and leaves
+// other errors as they are.
+func (d *dest) full(err error) error {
+	if !IsDiskFull(err) {
+		return err
+	}
+	full := &FullError{Err: err}
+	if as := (*FullError)(nil); errors.As(err, &as) {
+		*full = *as
+	}
+	full.Path = d.path(d.part)
+	return full
 }
 
 // syncName makes the .part's name durable, once.

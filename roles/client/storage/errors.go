@@ -3,6 +3,8 @@ package storage
 import (
 	"errors"
 	"fmt"
+
+	"github.com/dustin/go-humanize"
 )
 
 var (
@@ -66,6 +68,23 @@ type PieceError struct {
 func (e *PieceError) Error() string { return fmt.Sprintf("%s: piece %d: %v", e.Path, e.Piece, e.Err) }
 
 func (e *PieceError) Unwrap() error { return e.Err }
+
+// FullError is a disk, or a quota, that has no room for a download. It is what
+// IsDiskFull knows.
+type FullError struct {
+	Path  string // the .part
+	Lacks int64  // bytes that it needs and the disk has not free; 0 where only the system knows
+	Err   error  // the system's
+}
+
+func (e *FullError) Error() string {
+	if e.Lacks > 0 {
+		return fmt.Sprintf("disk full: %s needs %s more than there is room for", e.Path, humanize.IBytes(uint64(e.Lacks)))
+	}
+	return "disk full: there is no room for " + e.Path
+}
+
+func (e *FullError) Unwrap() error { return e.Err }
 
 // IsDiskFull reports whether err means that the disk, or a quota, has no room.
 func IsDiskFull(err error) bool {

@@ -2,16 +2,14 @@ package storage
 
 import (
 	"errors"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mtor-dev/mtor/roles/client/storage/disktest"
 	"github.com/mtor-dev/mtor/torrentfmt"
 )
 
@@ -32,40 +30,8 @@ func TestDiskThatCannotHoldTheFileSaysSoBeforeTheDownload(t *testing.T) {
 	wantAbsent(t, PartPath(path))
 }
 
-// inSmallDisk names, in the child, the folder on which to mount a disk.
-const inSmallDisk = "MTOR_TEST_SMALL_DISK"
-
-// onSmallDisk runs the calling test once more in a process that has a disk of
-// 3 MiB all to itself, in mount and user namespaces of its own, and returns
-// that disk's folder there. In the first process it returns "".
-func onSmallDisk(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv(inSmallDisk); dir != "" {
-		must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=3m"))
-		return dir
-	}
-	exe, err := os.Executable()
-	must(t, err)
-	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), inSmallDisk+"="+t.TempDir())
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:   syscall.CLONE_NEWUSER,
-		Unshareflags: syscall.CLONE_NEWNS,
-		UidMappings:  []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings:  []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EINVAL) {
-		t.Skipf("this system gives no namespace: %v", err)
-	}
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return ""
-}
-
 func TestFullDiskStopsAWriteAndFreedSpaceLetsItGoOn(t *testing.T) {
-	dir := onSmallDisk(t)
+	dir := disktest.Mount(t, "3m")
 	if dir == "" {
 		return
 	}
@@ -92,7 +58,7 @@ func TestFullDiskStopsAWriteAndFreedSpaceLetsItGoOn(t *testing.T) {
 }
 
 func TestTakingUpAPartOnAFullDiskKeepsIt(t *testing.T) {
-	dir := onSmallDisk(t)
+	dir := disktest.Mount(t, "3m")
 	if dir == "" {
 		return
 	}
@@ -104,18 +70,25 @@ func TestTakingUpAPartOnAFullDiskKeepsIt(t *testing.T) {
 	if !IsDiskFull(err) {
 		t.Fatalf("Create: %v", err)
 	}
-	_, err = Resume(t.Context(), tor, path, nil, nil, nil)
-	if !IsDiskFull(err) {
-		t.Fatalf("Resume: %v", err)
-	}
 	wantContent(t, PartPath(path), data[:torrentfmt.PieceSize])
-	must(t, os.Remove(filepath.Join(dir, "ballast")))
-	f := create(t, tor, path)
+	f := resume(t, tor, path, nil, nil, nil)
 	wantPieces(t, f, 0)
+	wantSection(t, f, 0, pieceOf(tor, data, 0))
+	var full *FullError
+	if err := f.Short(); !errors.As(err, &full) || full.Path != PartPath(path) || full.Lacks <= 0 {
+		t.Fatalf("Short: %v", err)
+	}
+	if err := f.Reserve(t.Context()); !errors.As(err, &full) {
+		t.Fatalf("Reserve: %v", err)
+	}
+	must(t, os.Remove(filepath.Join(dir, "ballast")))
+	must(t, f.Reserve(t.Context()))
+	must(t, f.Close())
+	wantPieces(t, create(t, tor, path), 0)
 }
 
 func TestPreallocationReservesBlocksThatReadAsHoles(t *testing.T) {
-	dir := onSmallDisk(t)
+	dir := disktest.Mount(t, "3m")
 	if dir == "" {
 		return
 	}
@@ -146,11 +119,11 @@ func TestPreallocationReservesBlocksThatReadAsHoles(t *testing.T) {
 }
 
 func TestReadOnlyFileSystemIsRefusedAtOnce(t *testing.T) {
-	dir := onSmallDisk(t)
+	dir := disktest.Mount(t, "3m")
 	if dir == "" {
 		return
 	}
-	must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	disktest.ReadOnly(t, dir)
 	_, tor := content(1, 1)
 	_, _, err := Create(t.Context(), tor, filepath.Join(dir, "file"), nil)
 	wantErr(t, err, unix.EROFS)

@@ -213,8 +213,7 @@ func takePart(ctx context.Context, t *torrentfmt.Torrent, d *dest, b body, made 
 			return nil, &OccupiedError{Path: d.path(d.part), Why: "holds nothing of this torrent: move it away first"}
 		}
 	}
-	if err := b.reserve(ctx); err != nil {
-		err = fmt.Errorf("%s: reserve %d bytes: %w", d.path(d.part), t.Size, err)
+	if err := d.reserve(ctx, b); err != nil {
 		if made {
 			err = errors.Join(err, b.remove(d.root, d.part))
 		}
@@ -248,7 +247,8 @@ func verifyPart(ctx context.Context, t *torrentfmt.Torrent, d *dest, b body, pro
 //
 // Without a .part, a file of t under the final name is returned whole: the
 // earlier process was stopped after its last step. Else the error is
-// fs.ErrNotExist. Other errors are as for Create.
+// fs.ErrNotExist. Other errors are as for Create, but for a disk that has no room
+// for the rest: what is there can be seeded, and Short tells of it.
 func Resume(ctx context.Context, t *torrentfmt.Torrent, path string, have *bitset.BitSet, mark *Mark, progress Progress) (f *File, err error) {
 	d, err := openDest(path)
 	if err != nil {
@@ -279,13 +279,19 @@ func Resume(ctx context.Context, t *torrentfmt.Torrent, path string, have *bitse
 		return nil, err
 	}
 	got, err := resumePart(ctx, t, d, b, have, mark, progress)
-	if err != nil {
+	var full *FullError
+	if err != nil && !errors.As(err, &full) {
 		_ = b.Close()
 		return nil, err
 	}
-	return newFile(t, d.path(d.name), b, d, got, false), nil
+	f = newFile(t, d.path(d.name), b, d, got, false)
+	if full != nil {
+		f.short = full
+	}
+	return f, nil
 }
 
+// resumePart returns the good pieces even with a *FullError.
 func resumePart(ctx context.Context, t *torrentfmt.Torrent, d *dest, b body, have *bitset.BitSet, mark *Mark, progress Progress) (*bitset.BitSet, error) {
 	if err := d.lock(b); err != nil {
 		return nil, err
@@ -307,8 +313,5 @@ func resumePart(ctx context.Context, t *torrentfmt.Torrent, d *dest, b body, hav
 	if err != nil {
 		return nil, err
 	}
-	if err := b.reserve(ctx); err != nil {
-		return nil, fmt.Errorf("%s: reserve %d bytes: %w", d.path(d.part), t.Size, err)
-	}
-	return got, nil
+	return got, d.reserve(ctx, b)
 }

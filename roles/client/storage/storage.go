@@ -11,6 +11,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -41,6 +42,8 @@ type File struct {
 	path string // as the caller named it: what messages say
 	body body
 	dest *dest // nil for a seeded file: it is never renamed or removed
+	// short is why a .part that was taken up has not all of its room, if so.
+	short error
 
 	// life is held shared while bytes are written or synced, and alone by what
 	// ends the .part: Finish, Remove and Close wait for writes.
@@ -89,8 +92,8 @@ func (f *File) has(i int) (bool, error) {
 
 // WritePiece stores piece i, whose digest the caller has verified. data is the
 // piece's full length. Pieces may be written concurrently; a piece that is
-// there already is left alone. A full disk is told by IsDiskFull; the piece is
-// then not counted as had and can be written again later.
+// there already is left alone. A full disk is a *FullError; the piece is then not
+// counted as had and can be written again later.
 func (f *File) WritePiece(i int, data []byte) error {
 	f.life.RLock()
 	defer f.life.RUnlock()
@@ -101,7 +104,9 @@ func (f *File) WritePiece(i int, data []byte) error {
 	if want := f.t.PieceLen(i); len(data) != want {
 		return &PieceError{Path: f.path, Piece: i, Err: fmt.Errorf("%d bytes: want %d: %w", len(data), want, fs.ErrInvalid)}
 	}
-	if _, err := f.body.WriteAt(data, int64(i)*torrentfmt.PieceSize); err != nil {
+	if _, err := f.body.WriteAt(data, int64(i)*torrentfmt.PieceSize); IsDiskFull(err) {
+		return f.dest.full(err)
+	} else if err != nil {
 		return fmt.Errorf("write piece %d: %w", i, err)
 	}
 	f.mu.Lock()
@@ -112,6 +117,27 @@ func (f *File) WritePiece(i int, data []byte) error {
 	}
 	return nil
 }
+
+// Reserve allocates what a download still lacks of its room, beside writes. A
+// disk that has not that much is a *FullError; Reserve may be called again.
+func (f *File) Reserve(ctx context.Context) error {
+	f.life.RLock()
+	defer f.life.RUnlock()
+	f.mu.Lock()
+	closed, whole := f.closed, f.whole
+	f.mu.Unlock()
+	switch {
+	case closed:
+		return fmt.Errorf("%s: %w", f.path, fs.ErrClosed)
+	case whole || f.renamed:
+		return nil
+	}
+	return f.dest.reserve(ctx, f.body)
+}
+
+// Short is a *FullError when Resume has found no room for the rest of the
+// download, and nil otherwise. Reserve finds out whether there is now.
+func (f *File) Short() error { return f.short }
 
 // Section is piece i, to be read or sent: an unread reader, of a single file
 // over the *os.File itself, so that a transport can use sendfile. A piece that is not there is a

@@ -3,8 +3,9 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,8 +15,8 @@ import (
 const allocStep = 256 << 20
 
 // preallocate gives the file its size and all of its blocks, so that a disk
-// that is too small says so before the download begins. File systems without
-// fallocate(2) get the size, and only the free space is looked at.
+// that is too small says so before the download begins. On file systems without
+// fallocate(2) it gets the size alone.
 func preallocate(ctx context.Context, file *os.File, size int64) error {
 	conn, err := file.SyscallConn()
 	if err != nil {
@@ -31,18 +32,36 @@ func preallocate(ctx context.Context, file *os.File, size int64) error {
 	return sysErr
 }
 
-func allocate(ctx context.Context, fd int, size int64) error {
-	// Asking first spares the other programs of this machine a full disk for
-	// the moment that it takes to find out. File systems without a limit of
-	// their own say zero.
-	var disk unix.Statfs_t
-	var own unix.Stat_t
-	if unix.Fstatfs(fd, &disk) == nil && unix.Fstat(fd, &own) == nil && disk.Blocks > 0 {
-		free := int64(disk.Bfree) * disk.Bsize
-		if need := size - own.Blocks*512; need > free {
-			return fmt.Errorf("%d bytes more than the disk has free: %w", need-free, unix.ENOSPC)
-		}
+// checkRoom refuses, with a *FullError, need bytes more than are free on the disk
+// of file. Asking first spares the other programs of this machine a full disk
+// for the moment that it takes to find out. File systems without a limit of their
+// own say zero.
+func checkRoom(file *os.File, need int64) error {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return err
 	}
+	var disk unix.Statfs_t
+	var sysErr error
+	if err := conn.Control(func(fd uintptr) { sysErr = unix.Fstatfs(int(fd), &disk) }); err != nil {
+		return err
+	}
+	free := int64(disk.Bfree) * disk.Bsize
+	if sysErr == nil && disk.Blocks > 0 && need > free {
+		return &FullError{Path: file.Name(), Lacks: need - free, Err: unix.ENOSPC}
+	}
+	return nil
+}
+
+// allocated is how many bytes of the disk a file has.
+func allocated(info fs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * 512
+	}
+	return 0
+}
+
+func allocate(ctx context.Context, fd int, size int64) error {
 	for off := int64(0); off < size; {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -161,7 +161,8 @@ func (e finished) apply(s *swarm) {
 		return
 	}
 	s.whole = true
-	s.update(func(st *Status) { st.Whole = true })
+	s.room.none = false // another piece of the same moment may not have been written
+	s.update(func(st *Status) { st.Whole, st.Paused = true, nil })
 	s.o.Log.Info("download complete",
 		slog.Int64("bytes", s.fetched),
 		slog.Float64("seconds", time.Since(s.began).Seconds()),

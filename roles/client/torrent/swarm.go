@@ -14,6 +14,7 @@ import (
 
 	"github.com/mtor-dev/mtor/roles/client/peer"
 	"github.com/mtor-dev/mtor/roles/client/picker"
+	"github.com/mtor-dev/mtor/roles/client/storage"
 )
 
 const (
@@ -53,6 +54,7 @@ type swarm struct {
 	whole    bool
 	ending   bool // all pieces are there; being made durable
 	failed   bool
+	room     room
 	picker   *picker.Picker
 	sources  map[*peer.Link]*source
 	spread   *spread // a seeder's
@@ -138,7 +140,7 @@ func (s *swarm) ask() {
 // askOf asks a peer for pieces up to its window. The buffer is reserved before
 // the request goes out, so that what arrives always has a place.
 func (s *swarm) askOf(src *source) {
-	if s.whole || s.ending || s.failed || time.Now().Before(src.restTill) {
+	if s.whole || s.ending || s.failed || s.room.none || time.Now().Before(src.restTill) {
 		return
 	}
 	for len(src.asked) < src.window && s.inflight < s.ahead() && s.picker.Wants(src.handle) {
@@ -184,6 +186,12 @@ var (
 	errDisk     = errors.New("cannot write")
 )
 
+// diskError is an errDisk whose words are those of its cause.
+type diskError struct{ error }
+
+func (e diskError) Is(target error) bool { return target == errDisk }
+func (e diskError) Unwrap() error        { return e.error }
+
 // fetch gets one piece, verifies and writes it, and gives its buffer back.
 func (t *Torrent) fetch(ctx context.Context, l *peer.Link, piece int, buf []byte) error {
 	defer t.o.Buffers.Put(buf)
@@ -199,7 +207,7 @@ func (t *Torrent) fetch(ctx context.Context, l *peer.Link, piece int, buf []byte
 		return errBadPiece
 	}
 	if err := t.o.File.WritePiece(piece, data); err != nil {
-		return fmt.Errorf("%w: %w", errDisk, err)
+		return diskError{err}
 	}
 	return nil
 }
@@ -214,6 +222,7 @@ func (s *swarm) gotPiece(e arrived, src *source) {
 		return // the other one of an endgame pair was first
 	}
 	s.have.Set(uint(e.piece))
+	s.room.wait = 0
 	s.fetched += n
 	for _, h := range s.picker.Done(e.piece) {
 		if other := s.source(h); other != nil && other != src {
@@ -252,6 +261,8 @@ func (s *swarm) missedPiece(e arrived, src *source, slow bool) {
 			src.stalled(time.Now())
 		}
 	case errors.Is(e.err, context.Canceled): // it came from elsewhere
+	case storage.IsDiskFull(e.err):
+		s.pause(e.err)
 	case errors.Is(e.err, errDisk):
 		s.fail(e.err)
 	case errors.Is(e.err, errBadPiece), errors.Is(e.err, peer.ErrCut):
@@ -363,6 +374,7 @@ func (s *swarm) tick(now time.Time) {
 		st.DownRate = blend(st.DownRate, down)
 	})
 	s.ask()
+	s.look(now)
 	if !s.limited() { // else every piece may take long
 		s.freeSlow(now)
 	}

@@ -49,6 +49,7 @@ type File interface {
 	Whole() bool
 	WritePiece(piece int, data []byte) error
 	Section(piece int) (*io.SectionReader, error)
+	Reserve(ctx context.Context) error
 	Finish() error
 }
 
@@ -75,7 +76,10 @@ type Options struct {
 	// Spoiled is called when pieces of a whole file turn out to be lost; none
 	// means that none is left.
 	Spoiled func(none bool)
-	// Stopped is called when an error stops the download; Status tells it.
+	// Short is why the download begins paused, if it does: the disk has no room.
+	Short error
+	// Stopped is called when an error stops the download, or pauses it; Status
+	// tells it.
 	Stopped func()
 	// Lonely is called when a download has lost a peer.
 	Lonely  func()
@@ -101,6 +105,7 @@ type Torrent struct {
 type Status struct {
 	Whole    bool
 	Err      error // why the download has stopped
+	Paused   error // why it waits: the disk has no room
 	Done     int64 // bytes verified
 	DownRate float64
 	UpRate   float64
@@ -113,7 +118,7 @@ type Status struct {
 // New makes a torrent over an open file.
 func New(o Options) *Torrent {
 	t := &Torrent{o: o, events: make(chan event, 64), ended: make(chan struct{}), serves: newServings()}
-	t.status = Status{Whole: o.File.Whole(), Sources: map[string]int{}, Done: t.verified()}
+	t.status = Status{Whole: o.File.Whole(), Sources: map[string]int{}, Done: t.verified(), Paused: o.Short}
 	return t
 }
 
@@ -142,11 +147,13 @@ func (t *Torrent) Status() Status {
 	return s
 }
 
-// Progress is the part of Status that costs nothing to copy.
-func (t *Torrent) Progress() (done int64, whole, failed bool) {
+// Progress is the part of Status that costs nothing to copy: without Sources.
+func (t *Torrent) Progress() Status {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.status.Done, t.status.Whole, t.status.Err != nil
+	s := t.status
+	s.Sources = nil
+	return s
 }
 
 // Pieces is how many the torrent has.
@@ -231,6 +238,9 @@ func (t *Torrent) Run(ctx context.Context) {
 		sources:  make(map[*peer.Link]*source),
 		banned:   make(map[peer.ID]bool),
 		began:    time.Now(),
+	}
+	if t.o.Short != nil {
+		s.pause(t.o.Short)
 	}
 	s.complete()
 	tick := time.NewTicker(tickEvery)

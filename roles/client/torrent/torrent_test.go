@@ -67,8 +67,14 @@ type node struct {
 
 func (n *node) Local(torrentfmt.ID) (peer.Local, bool) { return n.local, n.local != nil }
 
-// newNode makes a side that has the given pieces; all of them with whole.
+// newNode makes a side that has the given pieces.
 func newNode(t *testing.T, tr transport.Transport, id byte, c *content, pieces ...int) *node {
+	t.Helper()
+	return newNodeOver(t, tr, id, c, func(f File) File { return f }, nil, pieces...)
+}
+
+// newNodeOver is newNode with something over its file, that may begin paused.
+func newNodeOver(t *testing.T, tr transport.Transport, id byte, c *content, over func(File) File, short error, pieces ...int) *node {
 	t.Helper()
 	n := &node{t: t, tr: tr, whole: make(chan struct{}), path: filepath.Join(t.TempDir(), "file")}
 	n.self.ID[0] = id
@@ -82,7 +88,7 @@ func newNode(t *testing.T, tr transport.Transport, id byte, c *content, pieces .
 		}
 	}
 	n.tor = New(Options{
-		Torrent: c.t, File: f, Buffers: storage.NewBuffers(8 * torrentfmt.PieceSize),
+		Torrent: c.t, File: over(f), Short: short, Buffers: storage.NewBuffers(8 * torrentfmt.PieceSize),
 		Whole:   func() { close(n.whole) },
 		Stopped: func() {},
 		Lonely:  func() {},
