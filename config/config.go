@@ -189,10 +189,10 @@ type Client struct {
 	WatchEvery time.Duration `mapstructure:"watch_every"`
 	// MaxPeers is how many sessions with other clients there are at once, in
 	// all, MinMaxPeers to MaxMaxPeers.
-	MaxPeers int `mapstructure:"max_peers"`
+	MaxPeers int `mapstructure:"max_peers" live:"yes"`
 	// MaxDownloads is how many downloads run at once; the others wait, in the
 	// order of their coming. 0 means any number.
-	MaxDownloads int `mapstructure:"max_downloads"`
+	MaxDownloads int `mapstructure:"max_downloads" live:"yes"`
 	// UploadLimit and DownloadLimit bound what all torrents together send and
 	// fetch.
 	UploadLimit   units.Rate `mapstructure:"upload_limit" live:"yes"`

@@ -155,6 +155,7 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 		role.SetOnComplete(next.Hooks.Complete)
 		change := limitChange(now, next)
 		now = next
+		role.SetBounds(next.MaxPeers, next.MaxDownloads)
 		_, err := role.SetLimits(ctx, "", change)
 		return errors.Join(err, log.setLevel(next.LogLevel))
 	})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mtor-dev/mtor/roles/demo/process"
+	"github.com/mtor-dev/mtor/torrentfmt"
 )
 
 // await waits until the file at path holds a text.
@@ -135,6 +136,53 @@ func TestHangupChangesTheLimitsOfAClient(t *testing.T) {
 	hangup(t, c, file, common+"upload_limit: 20MB\n")
 	await(t, filepath.Join(dir, "c.log"), `msg="settings reloaded"`)
 	says("limit", "up 20 MB/s, down 1.0 MiB/s")
+	if err := c.Type("quit"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHangupChangesHowManyDownloadsRun(t *testing.T) {
+	ctx, dir := patient(t), t.TempDir()
+	file := filepath.Join(dir, "c.yaml")
+	trackers := [2]string{freeAddr(t), freeAddr(t)}
+	common := "addr: " + freeAddr(t) + "\ntrackers: [\"" + trackers[0] + "\", \"" + trackers[1] + "\"]\nlog_file: c.log\nstate: state\n"
+	if err := os.WriteFile(file, []byte(common+"max_downloads: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, dir, "client", "--config", "c.yaml")
+	if _, err := c.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		x, err := torrentfmt.Create(ctx, path, trackers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := torrentfmt.WriteFile(path+".mtorrent", x); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Ask(ctx, "get "+name+".mtorrent copy-"+name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	queued := func(want int) {
+		t.Helper()
+		lines, err := c.AskLines(ctx, "show downloads", 2)
+		if n := strings.Count(strings.Join(lines, "\n"), "(queued)"); err != nil || n != want {
+			t.Errorf("%v, %q: want %d queued", err, lines, want)
+		}
+	}
+	queued(1)
+	hangup(t, c, file, common+"max_peers: 20\n")
+	await(t, filepath.Join(dir, "c.log"), `changed="[max_peers max_downloads]"`)
+	queued(0)
 	if err := c.Type("quit"); err != nil {
 		t.Fatal(err)
 	}

@@ -29,13 +29,17 @@ const patience = 30 * time.Second
 
 // start runs a client on an in-memory network on which no tracker listens.
 // The returned function ends it in order.
-func start(t *testing.T, network transport.Transport, state string) (*Client, func()) {
+func start(t *testing.T, network transport.Transport, state string, set ...func(*Options)) (*Client, func()) {
 	t.Helper()
 	table := transport.Table{network}
-	c, err := New(t.Context(), Options{
+	o := Options{
 		Addr: "127.0.0.1:0", Trackers: []string{"127.0.0.1:1", "127.0.0.1:2"}, StateDir: state,
 		Listen: table, Dial: table, Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, f := range set {
+		f(&o)
+	}
+	c, err := New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,16 @@ func (c *Client) SetLimits(_ context.Context, mtorrent string, change control.Li
 	return l, nil
 }
 
+// SetBounds changes Options.MaxPeers and MaxDownloads. Sessions and downloads
+// beyond a lower bound go on; new ones wait until there are fewer.
+func (c *Client) SetBounds(maxPeers, maxDownloads int) {
+	c.peers.setMax(maxPeers)
+	c.mu.Lock()
+	c.o.MaxDownloads = maxDownloads
+	c.mu.Unlock()
+	c.launchNext()
+}
+
 func set(g *pace.Gate, limit *int64) {
 	if limit != nil {
 		g.SetLimit(*limit)

@@ -66,10 +66,17 @@ func newPeers(c *Client) *peers {
 		entered:   make(chan struct{}),
 		slots:     make(chan struct{}, maxDials),
 		incoming:  make(map[netip.Addr]int),
-		max:       cmp.Or(c.o.MaxPeers, defaultPeers),
 	}
+	p.setMax(c.o.MaxPeers)
 	p.running, p.stop = context.WithCancel(context.Background())
 	return p
+}
+
+// setMax bounds the sessions anew; 0 means defaultPeers.
+func (p *peers) setMax(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.max = cmp.Or(n, defaultPeers)
 }
 
 // close ends every session with the word that this node quits.
