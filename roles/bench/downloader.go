@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/mtor-dev/mtor/roles/demo/process"
 )
@@ -13,12 +14,26 @@ import (
 // downloader is one client of a swarm, which may be killed and come back.
 type downloader struct {
 	exe, dir, name, addr string
+	metrics              string // where it shows what it has counted
 	trackers             [2]string
 	limit                int64 // of what it sends, in bytes a second; 0 is none
 
 	mu sync.Mutex
 	*process.Process
 	whole bool
+	past  time.Duration // CPU time of its lives that were ended
+}
+
+// newDownloader lays a client out on free ports; it does not run yet.
+func (x *swarmBench) newDownloader(ctx context.Context, dir string, i int, trackers [2]string, limit int64) (*downloader, error) {
+	d := &downloader{exe: x.Exe, dir: dir, name: fmt.Sprint("client-", i), trackers: trackers, limit: limit}
+	for _, addr := range []*string{&d.addr, &d.metrics} {
+		var err error
+		if *addr, err = freeAddr(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
 }
 
 // copy is where its file goes.
@@ -27,7 +42,7 @@ func (d *downloader) copy() string { return filepath.Join(d.dir, d.name+".copy")
 func (d *downloader) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	args := []string{"client", d.addr, d.trackers[0], d.trackers[1], d.name + ".log", "--state", d.name + ".state"}
+	args := []string{"client", d.addr, d.trackers[0], d.trackers[1], d.name + ".log", "--state", d.name + ".state", "--metrics", d.metrics}
 	if d.limit > 0 {
 		args = append(args, "--upload-limit", strconv.FormatInt(d.limit, 10))
 	}
@@ -47,9 +62,20 @@ func (d *downloader) restart(ctx context.Context) (bool, error) {
 	if d.whole {
 		return false, nil
 	}
+	used, _ := cpuOf(d.PID())
+	d.past += used
 	d.Kill()
 	<-d.Done()
 	return true, d.start(ctx)
+}
+
+// cpu is the CPU time of all its lives, but for what a life took between the
+// last look and its end; 0 where the system does not tell.
+func (d *downloader) cpu() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	used, _ := cpuOf(d.PID())
+	return d.past + used
 }
 
 // await waits until the client has the file, over all its lives.

@@ -43,6 +43,8 @@ const (
 	// wantFast is within how many times the ideal so many plain gets, one after
 	// the other, would take, all are to be whole without a limit.
 	wantFast = 1
+	// wantSent is how many times the file the limited seeder is to send at most.
+	wantSent = 1.3
 	// churnEvery is how often a downloader is killed.
 	churnEvery = time.Second
 	// swarmTimeout bounds one run.
@@ -86,15 +88,41 @@ func (x *swarmBench) run(ctx context.Context) error {
 		return err
 	}
 	x.add(Figure{Name: "one downloader, no limit", Value: one.took.Seconds(), Unit: "s"})
+	if err := x.unlimited(ctx, one.took); err != nil {
+		return err
+	}
+	return x.limited(ctx)
+}
+
+// unlimited measures a swarm that only this machine bounds. The copies are made
+// once for nothing, so that neither they nor the swarm pay for memory that a
+// virtual machine has not been given yet.
+func (x *swarmBench) unlimited(ctx context.Context, one time.Duration) error {
+	if _, _, err := x.copies(ctx); err != nil {
+		return err
+	}
+	bare, bareCPU, err := x.copies(ctx)
+	if err != nil {
+		return err
+	}
 	all, err := x.play(ctx, "no limit", x.Downloaders, 0, false)
 	if err != nil {
 		return err
 	}
 	x.add(Figure{Name: "all, no limit", Value: all.took.Seconds(), Unit: "s"})
-	x.add(Figure{Name: "  beside as many gets, one after the other", Value: all.took.Seconds() / one.took.Seconds() / float64(x.Downloaders), Unit: "times", Target: wantFast, Below: true})
-	if all.cpu > 0 {
+	x.add(Figure{Name: "  beside as many gets, one after the other", Value: all.took.Seconds() / one.Seconds() / float64(x.Downloaders), Unit: "times", Target: wantFast, Below: true})
+	x.add(Figure{Name: "  beside as many copies hashed and written, no network", Value: all.took.Seconds() / bare.Seconds(), Unit: "times"})
+	if all.cpu > 0 && bareCPU > 0 {
 		x.add(Figure{Name: "  CPU of all clients", Value: all.cpu.Seconds(), Unit: "s"})
+		x.add(Figure{Name: "  CPU beside that of as many copies", Value: all.cpu.Seconds() / bareCPU.Seconds(), Unit: "times"})
 	}
+	x.add(Figure{Name: "  seeder sent, x file", Value: all.sent, Unit: "times"})
+	x.add(Figure{Name: "  downloaders received, x file each", Value: all.received, Unit: "times"})
+	return nil
+}
+
+// limited measures swarms that the seeder's line bounds.
+func (x *swarmBench) limited(ctx context.Context) error {
 	ideal := float64(x.Size) / float64(x.Limit)
 	for _, churn := range []bool{false, true} {
 		name := fmt.Sprintf("all, seeder limited to %.3g MB/s", float64(x.Limit)/1e6)
@@ -112,6 +140,10 @@ func (x *swarmBench) run(ctx context.Context) error {
 			x.add(Figure{Name: "  killed and restarted", Value: float64(r.killed), Unit: "times"})
 		}
 		x.add(f)
+		x.add(Figure{Name: "  seeder sent, x file", Value: r.sent, Unit: "times", Target: wantSent, Below: true})
+		if r.cpu > 0 {
+			x.add(Figure{Name: "  CPU of all clients", Value: r.cpu.Seconds(), Unit: "s"})
+		}
 	}
 	return nil
 }
@@ -134,9 +166,13 @@ func (x *swarmBench) write() (err error) {
 
 // played is what one run gave.
 type played struct {
-	took   time.Duration // from the first get to the last that is whole
-	cpu    time.Duration // of all clients; 0 where it is not known
-	killed int
+	took time.Duration // from the first get to the last that is whole
+	cpu  time.Duration // of all clients; 0 where it is not known
+	sent float64       // by the seeder, as a multiple of the file
+	// received is what the downloaders that were never killed received, as a
+	// multiple of the file for each.
+	received float64
+	killed   int
 }
 
 // play runs one swarm, from new trackers to compared copies.
@@ -169,11 +205,12 @@ func (x *swarmBench) play(ctx context.Context, name string, downloaders int, lim
 		}
 	}()
 	for i := range downloaders + 1 {
-		d := &downloader{exe: x.Exe, dir: dir, name: fmt.Sprint("client-", i), trackers: [2]string{a.addr, b.addr}}
+		own := int64(0)
 		if i == 0 {
-			d.limit = limit
+			own = limit
 		}
-		if d.addr, err = freeAddr(ctx); err != nil {
+		d, err := x.newDownloader(ctx, dir, i, [2]string{a.addr, b.addr}, own)
+		if err != nil {
 			return r, err
 		}
 		if err := d.start(ctx); err != nil {
@@ -209,10 +246,8 @@ func (x *swarmBench) play(ctx context.Context, name string, downloaders int, lim
 	if err := errors.Join(err, <-churned); err != nil {
 		return r, err
 	}
-	for _, d := range clients {
-		if cpu, ok := cpuOf(d.PID()); ok {
-			r.cpu += cpu
-		}
+	if err := x.count(ctx, seeder, getters, &r); err != nil {
+		return r, err
 	}
 	for _, d := range getters {
 		if err := x.compare(d.copy()); err != nil {
@@ -220,6 +255,24 @@ func (x *swarmBench) play(ctx context.Context, name string, downloaders int, lim
 		}
 	}
 	return r, nil
+}
+
+// count takes what the clients used and counted.
+func (x *swarmBench) count(ctx context.Context, seeder *downloader, getters []*downloader, r *played) error {
+	r.cpu = seeder.cpu()
+	c, err := countersOf(ctx, seeder.metrics)
+	if err != nil {
+		return err
+	}
+	r.sent = c.sum(sentBytes) / float64(x.Size)
+	for _, d := range getters {
+		r.cpu += d.cpu()
+		if c, err = countersOf(ctx, d.metrics); err != nil {
+			return err
+		}
+		r.received += c.sum(receivedBytes) / float64(x.Size) / float64(len(getters))
+	}
+	return nil
 }
 
 // killSome kills and restarts an unfinished downloader every so often.
