@@ -56,7 +56,6 @@ func (e joined) apply(s *swarm) {
 	src := &source{
 		link: e.link, handle: s.handles, asked: make(map[int]*request),
 		has: e.theirs, lacks: s.Pieces() - int(e.theirs.Count()), window: firstWindow,
-		sending: make(map[int]bool), refused: make(map[int]time.Time),
 	}
 	s.sources[e.link] = src
 	s.respreadAll()
@@ -85,7 +84,6 @@ func (e withdrawn) apply(s *swarm) {
 	if src := s.sources[e.link]; src != nil {
 		for _, p := range e.pieces {
 			s.withdraw(src, int(p))
-			delete(src.refused, int(p))
 		}
 	}
 }
@@ -97,6 +95,7 @@ func (e spoiled) apply(s *swarm) {
 		return
 	}
 	s.have = now
+	s.respreadAll()
 	s.o.Log.Error("seeded file changed: what it has no longer is withdrawn",
 		"pieces", lost.Count(), "left", now.Count(), "error", e.err)
 	pieces := make([]uint32, 0, lost.Count())
@@ -129,10 +128,10 @@ func (e gone) apply(s *swarm) {
 func (e arrived) apply(s *swarm) {
 	s.inflight--
 	src := s.sources[e.link]
-	slow := false
+	var r request
 	if src != nil {
-		if r := src.asked[e.piece]; r != nil {
-			slow = r.slow
+		if asked := src.asked[e.piece]; asked != nil {
+			r = *asked
 			if e.err == nil {
 				s.timed(time.Since(r.since))
 			}
@@ -143,7 +142,7 @@ func (e arrived) apply(s *swarm) {
 	case e.err == nil:
 		s.gotPiece(e, src)
 	case src != nil:
-		s.missedPiece(e, src, slow)
+		s.missedPiece(e, src, r)
 	}
 	s.complete()
 	switch {
@@ -169,6 +168,7 @@ func (e finished) apply(s *swarm) {
 		slog.String("from", s.from()))
 	s.o.Whole()
 	for _, src := range s.sources {
+		src.tellLater()
 		s.part(src)
 	}
 }

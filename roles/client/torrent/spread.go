@@ -10,9 +10,10 @@ import (
 // peers. While there are pieces that it has given to nobody, it keeps the others
 // back from whom they are asked of twice: so its line carries each piece about
 // once, and the peers pass the pieces on. A piece that was kept back may be had
-// again when nothing else is left to give, or when those who had it have gone.
+// again when nothing else is left to give, or when those who had it have gone:
+// whoever it was kept back from is told then, so that nobody need ask again.
 type spread struct {
-	held *bitset.BitSet // pieces that a peer has or is being sent
+	held *bitset.BitSet // pieces that a peer has or is being sent, or that are lost here
 	new  int            // how many are not
 }
 
@@ -51,15 +52,15 @@ func (e claimed) apply(s *swarm) {
 		return
 	}
 	sp := s.spreading()
-	if sp.new > 0 && sp.held.Test(uint(e.piece)) && !src.sending[e.piece] {
-		src.kept = append(src.kept, uint32(e.piece))
+	if sp.new > 0 && sp.held.Test(uint(e.piece)) && !src.sending.Test(uint(e.piece)) {
+		src.kept.Set(uint(e.piece))
 		e.answer <- false
 		return
 	}
 	if e.take {
-		src.sending[e.piece] = true
+		src.sending.Set(uint(e.piece))
 		if sp.add(e.piece) {
-			s.offerKept()
+			s.offerAll()
 		}
 	}
 	e.answer <- true
@@ -70,7 +71,7 @@ func (e unsent) apply(s *swarm) {
 	if src == nil || s.spread == nil {
 		return
 	}
-	delete(src.sending, e.piece)
+	src.sending.Clear(uint(e.piece))
 	s.respread(e.piece)
 }
 
@@ -85,26 +86,31 @@ func (s *swarm) spreading() *spread {
 
 // heard notes that a peer has a piece.
 func (s *swarm) heard(src *source, piece int) {
-	delete(src.sending, piece)
+	src.sending.Clear(uint(piece))
 	if s.spread != nil && s.spread.add(piece) {
-		s.offerKept()
+		s.offerAll()
 	}
 }
 
 // respread finds out whether a piece that a peer has lost is still to be had
 // from another.
 func (s *swarm) respread(piece int) {
-	if s.spread == nil || !s.spread.held.Test(uint(piece)) {
+	if s.spread == nil || !s.spread.held.Test(uint(piece)) || !s.have.Test(uint(piece)) {
 		return
 	}
 	for _, src := range s.sources {
-		if src.has.Test(uint(piece)) || src.sending[piece] {
+		if src.has.Test(uint(piece)) || src.sending.Test(uint(piece)) {
 			return
 		}
 	}
 	s.spread.held.Clear(uint(piece))
 	s.spread.new++
-	s.offerKept()
+	for _, src := range s.sources {
+		if src.kept.Test(uint(piece)) {
+			src.kept.Clear(uint(piece))
+			src.link.Have(uint32(piece))
+		}
+	}
 }
 
 // respreadAll does so for all pieces.
@@ -113,30 +119,28 @@ func (s *swarm) respreadAll() {
 		return
 	}
 	held := s.spread.held.ClearAll()
+	held.InPlaceUnion(s.have.Complement()) // what is lost here is nothing left to give
 	for _, src := range s.sources {
 		held.InPlaceUnion(src.has)
-		for piece := range src.sending {
-			held.Set(uint(piece))
-		}
+		held.InPlaceUnion(&src.sending)
 	}
 	s.spread.new = s.Pieces() - int(held.Count())
-	s.offerKept()
+	s.offerAll()
 }
 
-// offerKept tells peers of what was kept back from them and may be had now.
-func (s *swarm) offerKept() {
+// offerAll tells peers of what was kept back from them and may be had now: all
+// of it once every piece has got to somebody.
+func (s *swarm) offerAll() {
 	for _, src := range s.sources {
-		var now, still []uint32
-		for _, piece := range src.kept {
-			switch {
-			case src.has.Test(uint(piece)):
-			case s.spread.new == 0 || !s.spread.held.Test(uint(piece)):
-				now = append(now, piece)
-			default:
-				still = append(still, piece)
+		var now []uint32
+		for piece := range src.kept.EachSet() {
+			if s.spread.new == 0 || !s.spread.held.Test(piece) {
+				src.kept.Clear(piece)
+				if s.have.Test(piece) && !src.has.Test(piece) {
+					now = append(now, uint32(piece))
+				}
 			}
 		}
-		src.kept = still
 		if len(now) > 0 {
 			src.link.Have(now...)
 		}

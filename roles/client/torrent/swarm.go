@@ -27,6 +27,10 @@ const (
 	// maxWindow keeps what one peer is asked for below QUIC's connection
 	// window of 16 MiB, so that no piece waits behind another's flow control.
 	maxWindow = 24
+	// endgameWindow is how many pieces are asked of a peer once all are asked
+	// for: a peer with nothing else to do takes over what is late, and what is
+	// under way is not fetched twice.
+	endgameWindow = 2
 	// windowTime is how much of a peer's present rate is kept asked for.
 	windowTime = time.Second
 	// refusedRest and stalledRest are how long a peer that refused a piece or
@@ -35,10 +39,6 @@ const (
 	refusedRest = time.Second
 	stalledRest = 10 * time.Second
 	maxRest     = 10 * time.Minute
-	// keptRest is when a piece that a peer said it does not have is asked of it
-	// again, unless it has told more by then: it may have kept it back, and its
-	// word that it no longer does may have come before the refusal.
-	keptRest = 2 * time.Second
 	// starvedRetry is how soon to look again for a free piece buffer.
 	starvedRetry = 20 * time.Millisecond
 	// rateMemory is the weight of the past in a rate, per tick: about three
@@ -80,22 +80,24 @@ type source struct {
 	received int64 // bytes since the last tick
 	rate     float64
 	restTill time.Time
-	refused  map[int]time.Time // pieces that it said are not there, and when
-	sending  map[int]bool      // pieces that it is being sent and has not told of
-	kept     []uint32          // pieces that were kept back from it
-	stalls   int               // how often it held a piece rather than sent it
+	later    []uint32      // pieces that it is to be told of, with no hurry; each once
+	sending  bitset.BitSet // pieces that it is being sent and has not told of
+	kept     bitset.BitSet // pieces that were kept back from it
+	stalls   int           // how often it held a piece rather than sent it
 }
 
 // gain and withdraw keep the count of what a peer lacks, so that no news costs
 // a walk through all pieces.
 func (s *swarm) gain(src *source, piece int) {
+	if r := src.asked[piece]; r != nil {
+		r.told = true
+	}
 	if !src.has.Test(uint(piece)) {
 		src.has.Set(uint(piece))
 		src.lacks--
 		s.picker.Have(src.handle, piece)
 		s.heard(src, piece)
 	}
-	delete(src.refused, piece)
 }
 
 func (s *swarm) withdraw(src *source, piece int) {
@@ -112,6 +114,7 @@ type request struct {
 	cancel context.CancelFunc
 	since  time.Time
 	slow   bool // cancelled because another peer stands idle for it
+	told   bool // the peer has said since that it has the piece
 }
 
 // part ends the link between two sides that both have everything.
@@ -143,7 +146,7 @@ func (s *swarm) askOf(src *source) {
 	if s.whole || s.ending || s.failed || s.room.none || time.Now().Before(src.restTill) {
 		return
 	}
-	for len(src.asked) < src.window && s.inflight < s.ahead() && s.picker.Wants(src.handle) {
+	for len(src.asked) < s.windowOf(src) && s.inflight < s.ahead() && s.picker.Wants(src.handle) {
 		buf, ok := s.o.Buffers.TryGet()
 		if !ok {
 			if s.starved == nil {
@@ -166,6 +169,14 @@ func (s *swarm) askOf(src *source) {
 			_ = s.post(arrived{src.link, piece, err})
 		})
 	}
+}
+
+// windowOf is how many pieces a peer may be asked for now.
+func (s *swarm) windowOf(src *source) int {
+	if s.picker.Endgame() {
+		return min(src.window, endgameWindow)
+	}
+	return src.window
 }
 
 // ahead bounds the pieces in flight by what the download limits let through, so
@@ -231,13 +242,27 @@ func (s *swarm) gotPiece(e arrived, src *source) {
 			}
 		}
 	}
-	for link := range s.sources {
-		link.Have(uint32(e.piece))
+	for _, other := range s.sources {
+		if other.has.Test(uint(e.piece)) {
+			other.later = append(other.later, uint32(e.piece))
+		} else {
+			other.link.Have(uint32(e.piece))
+		}
 	}
 	s.update(func(st *Status) {
 		st.Done += n
 		st.Sources[e.link.Conn().Source()]++
 	})
+}
+
+// tellLater tells a peer of the pieces that it did not need to hear of at once,
+// as it has them itself: half of all pieces, in a swarm of equals, and many go
+// into one message.
+func (src *source) tellLater() {
+	if len(src.later) > 0 {
+		src.link.Have(src.later...)
+		src.later = nil
+	}
 }
 
 func (s *swarm) source(h picker.Peer) *source {
@@ -249,11 +274,11 @@ func (s *swarm) source(h picker.Peer) *source {
 	return nil
 }
 
-func (s *swarm) missedPiece(e arrived, src *source, slow bool) {
+func (s *swarm) missedPiece(e arrived, src *source, r request) {
 	s.picker.Failed(src.handle, e.piece)
 	log := s.o.Log.With("peer", src.link.Conn().Source(), "piece", e.piece)
 	switch {
-	case slow:
+	case r.slow:
 		log.Info("piece taken from a slow peer")
 		if src.rate > 0 {
 			src.restTill = time.Now().Add(refusedRest)
@@ -269,8 +294,9 @@ func (s *swarm) missedPiece(e arrived, src *source, slow bool) {
 		log.Warn("bad piece: the peer is banned for this torrent", "error", e.err)
 		s.ban(src)
 	case errors.Is(e.err, peer.ErrNotHere):
-		s.withdraw(src, e.piece)
-		src.refused[e.piece] = time.Now()
+		if !r.told { // else it kept the piece back until just now
+			s.withdraw(src, e.piece)
+		}
 	case errors.Is(e.err, peer.ErrStalled):
 		log.Warn("peer stalled", "error", e.err)
 		src.stalled(time.Now())
@@ -355,11 +381,7 @@ func (s *swarm) tick(now time.Time) {
 	for _, src := range s.sources {
 		src.rate = blend(src.rate, float64(src.received)/perTick)
 		src.received = 0
-		for piece, since := range src.refused {
-			if now.Sub(since) > keptRest {
-				s.gain(src, piece)
-			}
-		}
+		src.tellLater()
 		if src.rate > 0 {
 			ahead := int(src.rate * windowTime.Seconds() / float64(s.o.Torrent.PieceLen(0)))
 			src.window = min(max(ahead+1, minWindow), maxWindow)

@@ -154,7 +154,7 @@ func (n *node) join(other *node, id torrentfmt.ID) *peer.Conn {
 		n.t.Fatal(err)
 	}
 	n.keep(func() (*peer.Conn, error) { return c, nil })
-	if err := c.Join(id, n.tor); err != nil {
+	if err := c.Join(id, n.local); err != nil {
 		n.t.Fatal(err)
 	}
 	return c
