@@ -61,7 +61,8 @@ func TestDownloadsBeyondTheLimitWaitAndStartInOrder(t *testing.T) {
 		sharer.do(fmt.Sprintf("share %s %s.mtorrent", name, name))
 	}
 	sharer.do("limit up 100kB") // until all have been asked for
-	d := s.client(20, "downloader", "--max-downloads", "1")
+	shown := s.reserve(s.ip(20))
+	d := s.client(20, "downloader", "--max-downloads", "1", "--metrics", shown)
 	for _, name := range names {
 		d.do(fmt.Sprintf("get %s.mtorrent copy-%s", name, name))
 	}
@@ -75,6 +76,11 @@ func TestDownloadsBeyondTheLimitWaitAndStartInOrder(t *testing.T) {
 		}
 	}
 	s.allList(s.id("b.mtorrent"), whole(sharer)...)
+	for _, want := range []string{`{state="downloading"} 1`, `{state="queued"} 3`} {
+		if text := s.get("http://" + shown + "/metrics"); !strings.Contains(text, "\nmtor_client_downloads"+want+"\n") {
+			t.Errorf("not %s of\n%s", want, text)
+		}
+	}
 
 	// One that waits is removed; after a restart the others wait as before.
 	d.do("remove c.mtorrent")

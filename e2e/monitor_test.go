@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/url"
@@ -127,6 +128,25 @@ func (p *prom) query(since time.Time, expr string) ([]series, bool) {
 	return answer.Data.Result, true
 }
 
+// get is what an HTTP server answers.
+func (s *swarm) get(url string) string {
+	s.Helper()
+	req, err := http.NewRequestWithContext(s.ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		s.Fatal(err)
+	}
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return string(text)
+}
+
 // await waits until an expression has answered for n series, at any time since
 // it was waited for.
 func (p *prom) await(expr string, n int) {
@@ -190,16 +210,22 @@ func TestEveryPanelAndAlertHasDataOfARealSwarm(t *testing.T) {
 	a := s.client(11, "a", "--metrics", shown("mtor-client", 11), "--upload-limit", "8MB")
 	b := s.client(12, "b", "--metrics", shown("mtor-client", 12), "--transport", "tcp")
 	c := s.client(13, "c", "--metrics", shown("mtor-client", 13), "--transport", "quic")
+	d := s.client(14, "d", "--metrics", shown("mtor-client", 14), "--transport", "tls")
 	p := s.prometheus(targets)
-	p.await("up == 1", 5)
+	p.await("up == 1", 6)
 
 	s.write("one", 24<<20, 1)
 	a.do("share one one.mtorrent")
 	b.do("get one.mtorrent b-one")
 	c.do("get one.mtorrent c-one")
-	p.await("mtor_client_wanted_bytes > 0", 2)
+	d.do("get one.mtorrent d-one")
+	p.await("mtor_client_wanted_bytes > 0", 3)
 	b.do("wait")
 	c.do("wait")
+	d.do("wait")
+	for _, way := range []string{"received", "sent"} {
+		p.await("sum by (transport) (mtor_client_piece_"+way+"_bytes_total) > 0", 3)
+	}
 	s.trackers[1].Kill()
 	p.await("up == 0", 1)
 	p.await("mtor_tracker_sync_connected == 0", 1)

@@ -63,7 +63,7 @@ func (m *monitor) watchClient(folders []metrics.Folder, role *atomic.Pointer[cli
 		}
 		now := c.Gauges()
 		g = metrics.ClientGauges{
-			Sessions: now.Sessions, Streams: now.Streams, Downloads: map[string]int{},
+			Sessions: now.Sessions, Streams: now.Streams, Downloads: map[string]int{"queued": now.Queued},
 			Wanted: now.Wanted, Trackers: now.Groups, Reached: now.Reached,
 		}
 		for state, n := range now.Downloads {

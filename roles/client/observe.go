@@ -20,8 +20,10 @@ type Observer struct {
 type Gauges struct {
 	// Sessions with peers and Streams on them that are open, by transport.
 	Sessions, Streams map[string]int
-	// Downloads of the library, by state.
+	// Downloads of the library, by state, and apart from these the ones Queued
+	// until fewer run.
 	Downloads map[control.State]int
+	Queued    int
 	// Wanted is how many bytes unfinished downloads still lack.
 	Wanted int64
 	// Checking is how many of them are yet to be checked after the start.
@@ -38,14 +40,14 @@ func (c *Client) Gauges() Gauges {
 		g.Streams[conn.Scheme()] += conn.Streams()
 	}
 	type seen struct {
-		run            *torrent.Torrent
-		missing, whole bool
-		size           int64
+		run                    *torrent.Torrent
+		missing, whole, queued bool
+		size                   int64
 	}
 	c.mu.Lock()
 	items := make([]seen, 0, len(c.items))
 	for _, it := range c.items {
-		items = append(items, seen{it.run, it.missing, it.entry.Whole, it.size})
+		items = append(items, seen{it.run, it.missing, it.entry.Whole, it.queued, it.size})
 	}
 	groups := make([]*announce.Group, 0, len(c.groups))
 	for _, group := range c.groups {
@@ -63,6 +65,10 @@ func (c *Client) Gauges() Gauges {
 		state := stateOf(st, it.missing)
 		if state == control.Downloading || state == control.Paused {
 			g.Wanted += it.size - st.Done
+		}
+		if it.queued {
+			g.Queued++
+			continue
 		}
 		g.Downloads[state]++
 	}
