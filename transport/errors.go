@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
 	"net"
 )
@@ -14,6 +15,10 @@ type DialError struct {
 
 func (e *DialError) Error() string { return fmt.Sprintf("dial %s://%s: %v", e.Scheme, e.Addr, e.Err) }
 func (e *DialError) Unwrap() error { return e.Err }
+
+// ErrOtherNode is why a dial ends at which another node answers than the one
+// that was to be there.
+var ErrOtherNode = errors.New("another node is there, by its key")
 
 // AbortError is what a stream's methods return after either side aborted it.
 type AbortError struct {

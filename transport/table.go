@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/mtor-dev/mtor/transport/address"
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
 // FallbackDelay is the head start that each transport has over the next one
@@ -45,6 +47,39 @@ func (t Table) Only(schemes ...string) (Table, error) {
 		only = append(only, row)
 	}
 	return only, nil
+}
+
+// Proving returns the rows over which both ends prove who they are.
+func (t Table) Proving() Table {
+	return slices.DeleteFunc(slices.Clone(t), func(row Transport) bool { return !row.Proves })
+}
+
+// Insists reports whether dialling addr leads to sessions over rows that prove
+// who is there, or to none.
+func (t Table) Insists(addr string) bool {
+	rows, _, err := t.forAddress(addr)
+	return err == nil && len(rows.Proving()) == len(rows)
+}
+
+// Expecting returns the rows of t that prove who is there, each of which takes
+// none but the node of that ID for it: any other is left before a stream is
+// opened, and the error matches [ErrOtherNode].
+func (t Table) Expecting(id identity.ID) Table {
+	rows := t.Proving()
+	for i, row := range rows {
+		rows[i].Dial = func(ctx context.Context, addr string) (Session, error) {
+			s, err := row.Dial(ctx, addr)
+			if err != nil {
+				return nil, err
+			}
+			if s.Peer() != id {
+				_ = s.Close() // it is nobody that this side wants to hear more of
+				return nil, &DialError{Scheme: row.Scheme, Addr: addr, Err: fmt.Errorf("%w: node %v, want %v", ErrOtherNode, s.Peer(), id)}
+			}
+			return s, nil
+		}
+	}
+	return rows
 }
 
 // String lists the schemes in order: "tcp, quic".

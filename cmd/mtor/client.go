@@ -18,6 +18,7 @@ import (
 	"github.com/mtor-dev/mtor/roles/client/control"
 	"github.com/mtor-dev/mtor/roles/client/library"
 	"github.com/mtor-dev/mtor/roles/client/menu"
+	"github.com/mtor-dev/mtor/roles/client/peer"
 	"github.com/mtor-dev/mtor/roles/client/watch"
 	"github.com/mtor-dev/mtor/units"
 )
@@ -141,6 +142,7 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	defer watched.close()
 	var made atomic.Pointer[client.Client]
 	role, err := client.New(ctx, client.Options{
+		ID:   peer.ID(creds.ID()),
 		Addr: c.ListenAddr(), Advertise: advertise, Trackers: c.Trackers, StateDir: state, Listen: listen, Dial: dial,
 		UploadLimit: int64(c.UploadLimit), DownloadLimit: int64(c.DownloadLimit),
 		MaxPeers: c.MaxPeers, MaxDownloads: c.MaxDownloads,

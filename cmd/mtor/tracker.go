@@ -15,6 +15,7 @@ import (
 	"github.com/mtor-dev/mtor/config"
 	"github.com/mtor-dev/mtor/roles/tracker"
 	"github.com/mtor-dev/mtor/roles/tracker/admin"
+	"github.com/mtor-dev/mtor/roles/tracker/registry"
 )
 
 var trackerArgs = []string{"<my_ip:port>", "<other_ip:port>", "<seederlist_file>", "<log_file>"}
@@ -141,7 +142,7 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 	var made atomic.Pointer[tracker.Tracker]
 	role, err := tracker.New(ctx, tracker.Options{
 		Addr: c.ListenAddr(), Advertise: advertise, TrustAnnounced: trusted, Peers: c.Peers, SeederlistFile: c.SeederlistFile,
-		Listen: listen, Dial: dial, Lease: c.Lease, Log: log.Logger,
+		Node: registry.NodeID(creds.ID()), Listen: listen, Dial: dial, Lease: c.Lease, Log: log.Logger,
 		AckPeer: c.Ack == config.AckPeer, AcceptDataLoss: c.AcceptDataLoss,
 		Observe: watched.watchTracker(c, &made),
 	})

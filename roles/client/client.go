@@ -45,6 +45,9 @@ const (
 
 // Options of a Client.
 type Options struct {
+	// ID is what the key proves that Listen and Dial present. A zero one is
+	// drawn at random, for those that prove nothing.
+	ID   peer.ID
 	Addr string // ip:port to listen on; port 0 picks one
 	// Advertise is the address to be listed as: Addr if it is zero. Port 0 is
 	// the one that is listened on.
@@ -134,7 +137,10 @@ func New(ctx context.Context, o Options) (*Client, error) {
 			c.listed = netip.AddrPortFrom(c.listed.Addr(), c.addr.Port())
 		}
 	}
-	c.self = peer.Self{ID: newID(), Addr: c.listed, Agent: agent}
+	c.self = peer.Self{ID: o.ID, Addr: c.listed, Agent: agent}
+	if o.ID == (peer.ID{}) {
+		_, _ = rand.Read(c.self.ID[:]) // never fails
+	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.peers = newPeers(c)
 	c.hooks = hook.New(hook.Options{Log: c.log, Ended: c.notify})
@@ -144,13 +150,6 @@ func New(ctx context.Context, o Options) (*Client, error) {
 	}
 	c.former = slices.Clone(c.items)
 	return c, nil
-}
-
-// newID tells this process from others. It is not kept: a client that was
-// copied with its state folder is another node.
-func newID() (id peer.ID) {
-	_, _ = rand.Read(id[:]) // never fails
-	return id
 }
 
 // Addr is the bound address.
@@ -236,12 +235,18 @@ func (c *Client) group(trackers [2]string) *announce.Group {
 	}
 	// In the order that this client prefers, where it knows them.
 	slices.SortStableFunc(names, func(a, b string) int { return c.rank(a) - c.rank(b) })
+	// Where this client always proves its key to trackers, nobody else is to
+	// speak for it, and it must go on proving it.
+	dial, self := c.o.Dial, c.hello()
+	if !slices.ContainsFunc(names, func(tracker string) bool { return !dial.Insists(tracker) }) {
+		dial, self.Keyed = dial.Proving(), true
+	}
 	g := announce.NewGroup(announce.Options{
 		Trackers: names,
 		Learned:  c.lib.Learned(key),
 		Keep:     func(learned []string) error { return c.lib.SetLearned(key, learned) },
-		Dialer:   c.o.Dial,
-		Self:     c.hello(),
+		Dialer:   dial,
+		Self:     self,
 		Addr:     c.listed,
 		Stamps:   c.lib,
 		Found:    c.peers.found,

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mtor-dev/mtor/roles/client/control"
+	"github.com/mtor-dev/mtor/roles/client/peer"
 	"github.com/mtor-dev/mtor/roles/client/storage"
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
@@ -129,8 +130,8 @@ func TestTwoThatDialEachOtherKeepOneSessionAndBothBecomeWhole(t *testing.T) {
 		if _, err := b.Get(t.Context(), torrents[0], filepath.Join(dir, "got 0")); err != nil {
 			t.Fatal(err)
 		}
-		go a.peers.reach(b.Addr(), id(t, torrents[1]))
-		go b.peers.reach(a.Addr(), id(t, torrents[0]))
+		go a.peers.reach(b.Addr(), peer.ID{}, id(t, torrents[1]))
+		go b.peers.reach(a.Addr(), peer.ID{}, id(t, torrents[0]))
 		awaitDownloads(t, a)
 		awaitDownloads(t, b)
 		sameFile(t, filepath.Join(dir, "got 0"), data[0])

@@ -15,6 +15,7 @@ import (
 	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
 const (
@@ -152,24 +153,34 @@ func (p *peers) found(id torrentfmt.ID, seeders []wire.Seeder) {
 		return
 	}
 	room := maxDialed - run.Status().Peers
+	blind := len(p.c.o.Dial.Proving()) == 0 // it was told to dial in the clear alone
 	for _, s := range seeders {
+		if blind {
+			s.Node = peer.ID{}
+		}
 		if room <= 0 {
 			return
 		}
-		if s.Addr != p.c.listed && s.Addr != p.c.addr && p.reach(s.Addr, id) {
+		if s.Addr != p.c.listed && s.Addr != p.c.addr && p.reach(s.Addr, s.Node, id) {
 			room--
 		}
 	}
 }
 
+// is reports whether a session, if there is one, is with the node that a tracker
+// knows to be at its address; zero if it knows none.
+func is(conn *peer.Conn, node peer.ID) bool {
+	return conn != nil && (node == peer.ID{} || conn.Proves() && conn.ID == node)
+}
+
 // reach joins one peer for a torrent, and reports whether it is under way.
-func (p *peers) reach(addr netip.AddrPort, id torrentfmt.ID) bool {
+func (p *peers) reach(addr netip.AddrPort, node peer.ID, id torrentfmt.ID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running.Err() != nil {
 		return false
 	}
-	if conn := p.byAddr[addr]; conn != nil {
+	if conn := p.byAddr[addr]; is(conn, node) {
 		p.join(conn, id)
 		return true
 	}
@@ -185,7 +196,7 @@ func (p *peers) reach(addr netip.AddrPort, id torrentfmt.ID) bool {
 	}
 	p.dialled++
 	p.dialing[addr] = map[torrentfmt.ID]bool{id: true}
-	p.c.wg.Go(func() { p.dial(addr) })
+	p.c.wg.Go(func() { p.dial(addr, node) })
 	return true
 }
 
@@ -199,13 +210,13 @@ func (p *peers) join(conn *peer.Conn, id torrentfmt.ID) {
 	}
 }
 
-func (p *peers) dial(addr netip.AddrPort) {
+func (p *peers) dial(addr netip.AddrPort, node peer.ID) {
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.dialled--
 	}()
-	conn, err := p.greet(addr)
+	conn, err := p.greet(addr, node)
 	p.mu.Lock()
 	ids := slices.Collect(maps.Keys(p.dialing[addr]))
 	delete(p.dialing, addr)
@@ -221,13 +232,14 @@ func (p *peers) dial(addr netip.AddrPort) {
 	case err == nil:
 		p.keep(conn, addr, ids)
 	case peer.Replaced(err):
-		p.moveTo(addr, ids)
+		p.moveTo(addr, node, ids)
 	case p.running.Err() == nil:
 		p.c.log.Debug("peer not reached", "peer", addr.String(), "error", err)
 	}
 }
 
-func (p *peers) greet(addr netip.AddrPort) (*peer.Conn, error) {
+// greet dials a peer: one whose node a tracker knows, over what proves it alone.
+func (p *peers) greet(addr netip.AddrPort, node peer.ID) (*peer.Conn, error) {
 	select {
 	case p.slots <- struct{}{}:
 		defer func() { <-p.slots }()
@@ -236,11 +248,15 @@ func (p *peers) greet(addr netip.AddrPort) (*peer.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(p.running, dialTimeout)
 	defer cancel()
-	sess, err := p.c.o.Dial.Dial(ctx, addr.String())
+	rows := p.c.o.Dial
+	if node != (peer.ID{}) {
+		rows = rows.Expecting(identity.ID(node))
+	}
+	sess, err := rows.Dial(ctx, addr.String())
 	if err != nil {
 		return nil, err
 	}
-	if f := p.c.o.Observe.FellBack; f != nil && sess.Scheme() != p.c.o.Dial[0].Scheme {
+	if f := p.c.o.Observe.FellBack; f != nil && sess.Scheme() != rows[0].Scheme {
 		f(sess.Scheme())
 	}
 	conn, err := peer.Dial(ctx, sess, p.c.self, p.c)
@@ -255,6 +271,10 @@ func (p *peers) greet(addr netip.AddrPort) (*peer.Conn, error) {
 // the torrents that it was dialled for, at addr: which is not the peer's own word
 // for where it is when something between the two forwards.
 func (p *peers) keep(conn *peer.Conn, addr netip.AddrPort, ids []torrentfmt.ID) {
+	var node peer.ID // whom another session with this peer would be with
+	if conn.Proves() {
+		node = conn.ID
+	}
 	if old := p.enter(conn, addr); old != nil {
 		old.Close(wire.Error_ERROR_DUPLICATE) // which may be conn itself
 	}
@@ -267,21 +287,21 @@ func (p *peers) keep(conn *peer.Conn, addr netip.AddrPort, ids []torrentfmt.ID) 
 	cancel()
 	p.leave(conn, addr)
 	if peer.Replaced(conn.Err()) {
-		p.moveTo(addr, conn.Wanted())
+		p.moveTo(addr, node, conn.Wanted())
 	}
 }
 
 // moveTo joins, over the session that stays, the torrents for which one that
 // was replaced was wanted. The one that stays may not have entered here yet.
 // When none comes, the next word of a tracker leads to another dial.
-func (p *peers) moveTo(addr netip.AddrPort, ids []torrentfmt.ID) {
+func (p *peers) moveTo(addr netip.AddrPort, node peer.ID, ids []torrentfmt.ID) {
 	timer := time.NewTimer(dialTimeout)
 	defer timer.Stop()
 	for {
 		p.mu.Lock()
 		conn, entered := p.byAddr[addr], p.entered
 		p.mu.Unlock()
-		if conn != nil {
+		if is(conn, node) {
 			for _, id := range ids {
 				p.join(conn, id)
 			}
@@ -314,17 +334,27 @@ func (p *peers) leave(conn *peer.Conn, addr netip.AddrPort) {
 // enter decides which of two sessions with one peer stays, and returns the
 // other. A second one in the same direction means that the peer, or the way to
 // it, has gone and come back; from another host it may be somebody who has
-// taken the ID, and does not count.
+// taken the ID, and does not count. One that proves the ID beats one that does
+// not.
 func (p *peers) enter(conn *peer.Conn, addr netip.AddrPort) (loser *peer.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := p.byID[conn.ID]
 	if old != nil {
-		if old.Dialed() != conn.Dialed() && old.Keeps() || old.Addr.Addr() != conn.Addr.Addr() {
+		if old.Proves() != conn.Proves() {
+			if old.Proves() {
+				return conn
+			}
+		} else if old.Dialed() != conn.Dialed() && old.Keeps() || old.Addr.Addr() != conn.Addr.Addr() {
 			return conn
 		}
 	}
-	p.byID[conn.ID], p.byAddr[conn.Addr], p.byAddr[addr] = conn, conn, conn
+	p.byID[conn.ID] = conn
+	for _, a := range []netip.AddrPort{addr, conn.Addr} {
+		if at := p.byAddr[a]; at == nil || at == old || conn.Proves() || !at.Proves() {
+			p.byAddr[a] = conn
+		}
+	}
 	close(p.entered)
 	p.entered = make(chan struct{})
 	return old

@@ -24,7 +24,7 @@ var ErrDataLoss = errors.New("none of the other trackers can be reached to refil
 // new one and pulls everything from the others. While none of them answers, it
 // starts empty only if that is accepted.
 func openRegistry(ctx context.Context, o *Options) (*registry.Registry, error) {
-	reg, err := registry.Open(o.SeederlistFile)
+	reg, err := o.open()
 	switch {
 	case err == nil:
 		return reg, nil
@@ -50,7 +50,14 @@ func openRegistry(ctx context.Context, o *Options) (*registry.Registry, error) {
 	} else {
 		o.Log.Warn("seederlist file set aside; starting with an empty list", "file", name, "err", err)
 	}
-	return registry.Open(o.SeederlistFile)
+	return o.open()
+}
+
+func (o *Options) open() (*registry.Registry, error) {
+	if o.Node == (registry.NodeID{}) {
+		return registry.Open(o.SeederlistFile)
+	}
+	return registry.OpenAs(o.SeederlistFile, o.Node)
 }
 
 // reachable is the first of the other trackers to answer, or empty.

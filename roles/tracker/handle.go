@@ -46,6 +46,7 @@ func (q *requests) handle(req *wire.Request) (*slot, error) {
 	if refusal != nil {
 		return refusal, nil
 	}
+	by := registry.Asker{Addr: addr, Node: q.owner}
 	switch k := req.GetKind().(type) {
 	case *wire.Request_Remove:
 		id, err := torrentfmt.IDFromBytes(k.Remove.GetTorrentId())
@@ -57,7 +58,7 @@ func (q *requests) handle(req *wire.Request) (*slot, error) {
 				q.t.log.Info("client removed", "client", addr, "torrent", id)
 			}
 		})
-		q.t.reg.Remove(addr, id, echo, done)
+		q.t.reg.Remove(by, id, echo, done)
 		return s, nil
 	case *wire.Request_Leave:
 		s, done := q.change(func(s *slot) {
@@ -65,14 +66,14 @@ func (q *requests) handle(req *wire.Request) (*slot, error) {
 				q.t.log.Info("client left", "client", addr, "torrents", s.result.Rows)
 			}
 		})
-		q.t.reg.Leave(addr, echo, done)
+		q.t.reg.Leave(by, echo, done)
 		return s, nil
 	case *wire.Request_Renew:
 		if len(k.Renew.GetDigest()) != sha1.Size {
 			return badRequest("the digest must have 20 bytes"), nil
 		}
 		s, done := q.change(func(s *slot) { s.reply.LeaseSeconds = q.leaseSeconds() })
-		q.t.reg.Renew(addr, int(k.Renew.GetTorrents()), [sha1.Size]byte(k.Renew.GetDigest()), echo, done)
+		q.t.reg.Renew(by, int(k.Renew.GetTorrents()), [sha1.Size]byte(k.Renew.GetDigest()), echo, done)
 		return s, nil
 	}
 	return badRequest("a request of no known kind"), nil
@@ -146,7 +147,7 @@ func (q *requests) fill(s *slot, id torrentfmt.ID, asker registry.Addr, want uin
 	list, total := q.t.reg.Seeders(q.sample[:0], id, asker, int(min(want, wire.MaxWant)))
 	q.sample, q.pack = list, q.pack[:0]
 	for _, p := range list {
-		q.pack = append(q.pack, wire.Seeder(p))
+		q.pack = append(q.pack, wire.Seeder{Addr: p.Addr, Whole: p.Whole, Node: p.Node})
 	}
 	s.reply.Seeders = wire.PackSeeders(q.pack)
 	s.reply.Seeders.Total = uint32(total)
@@ -208,6 +209,7 @@ func (q *requests) check(ann *registry.Announcement, from string, a *wire.Announ
 	if ann.Torrent, err = torrentfmt.IDFromBytes(a.GetTorrentId()); err != nil {
 		return badRequest(err.Error())
 	}
+	ann.Node = q.owner
 	ann.Addr, refusal = q.address(from)
 	return refusal
 }

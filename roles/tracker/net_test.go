@@ -211,7 +211,7 @@ func BenchmarkCatchUp(b *testing.B) {
 		client := netip.AddrPortFrom(loopback, uint16(i/10%6*10+i%10+1))
 		last := i == b.N-1
 		a.reg.Announce(registry.Announcement{
-			Torrent: torrentfmt.HashID(h), Addr: registry.AddrOf(client), Whole: true,
+			Torrent: torrentfmt.HashID(h), Asker: registry.Asker{Addr: registry.AddrOf(client)}, Whole: true,
 			Info: &registry.Info{Name: "bench", Size: 1}, Hashes: h,
 		}, func(_ registry.Result, err error) {
 			if last {

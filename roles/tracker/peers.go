@@ -216,7 +216,7 @@ func (t *Tracker) greetPeer(ctx context.Context, sess transport.Session) (node r
 		return node, nil, errNoTracker
 	case node == t.reg.NodeID():
 		return node, nil, wire.Errorf(wire.Error_ERROR_BAD_REQUEST,
-			"it is this tracker itself, or runs on a copy of its seederlist file")
+			"it is this tracker itself, or runs on a copy of its seederlist file or key")
 	}
 	if st, err = sess.Open(ctx); err != nil {
 		return node, nil, err

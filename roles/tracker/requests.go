@@ -182,6 +182,8 @@ func (q *requests) complete(s *slot) {
 		s.refuse(wire.Error_ERROR_NEED_LIST, "the tracker lists other torrents of this client: announce each")
 	case s.result.Outcome == registry.TooMany:
 		s.refuse(wire.Error_ERROR_TOO_MANY, fmt.Sprintf("too many torrents: at most %d of one client, and %d of all clients of one host", registry.MaxTorrents, registry.MaxHostRows))
+	case s.result.Outcome == registry.Owned:
+		s.refuse(wire.Error_ERROR_FOREIGN_KEY, "the address is listed here by another key, which alone may change that until its lease has ended")
 	case s.then != nil:
 		s.then(s)
 		q.tellTrackers(&s.reply)

@@ -55,6 +55,7 @@ type session struct {
 	source netip.Addr
 	peer   bool            // the other end is a configured tracker
 	node   registry.NodeID // its ID
+	owner  registry.NodeID // who alone may change what is listed over this session; zero: anybody
 
 	mu    sync.Mutex
 	named map[registry.Addr]bool // the addresses that the client spoke for
@@ -100,6 +101,15 @@ func (s *session) converse(ctx context.Context) error {
 	hello, err := s.greet(ctx)
 	if err != nil {
 		return err
+	}
+	if hello.GetRole() == wire.Role_ROLE_CLIENT && hello.GetKeyed() {
+		if s.sess.Peer().IsZero() {
+			return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "it wants to be listed by its key, over a session that proves none")
+		}
+		if err := hello.CheckProof(s.sess.Peer()); err != nil {
+			return err
+		}
+		s.owner = registry.NodeID(s.sess.Peer())
 	}
 	if hello.GetRole() == wire.Role_ROLE_TRACKER {
 		configured := s.t.peers.Load()

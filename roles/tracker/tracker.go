@@ -45,8 +45,11 @@ type Options struct {
 	Peers []string
 	// SeederlistFile is made if it does not exist.
 	SeederlistFile string
-	Listen, Dial   transport.Table
-	Lease          time.Duration // 0: DefaultLease
+	// Node is this tracker's ID, for a seederlist file that is new: another has
+	// one already. Zero: a random one.
+	Node         registry.NodeID
+	Listen, Dial transport.Table
+	Lease        time.Duration // 0: DefaultLease
 	// AckPeer delays answers until the other trackers that are in step have
 	// the change on disk too.
 	AckPeer bool

@@ -16,6 +16,7 @@ import (
 	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 	"github.com/mtor-dev/mtor/transport/transporttest"
 )
 
@@ -131,17 +132,25 @@ type caller struct {
 }
 
 func (w *world) hello(sess transport.Session, role wire.Role) error {
+	return w.say(sess, &wire.Hello{Version: wire.Version, Role: role, NodeId: make([]byte, 20)})
+}
+
+func (w *world) say(sess transport.Session, hello *wire.Hello) error {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
 	defer cancel()
-	return greet(ctx, sess, role)
+	return greetAs(ctx, sess, hello)
 }
 
 func greet(ctx context.Context, sess transport.Session, role wire.Role) error {
+	return greetAs(ctx, sess, &wire.Hello{Version: wire.Version, Role: role, NodeId: make([]byte, 20)})
+}
+
+func greetAs(ctx context.Context, sess transport.Session, hello *wire.Hello) error {
 	st, err := sess.Open(ctx)
 	if err != nil {
 		return err
 	}
-	if err := wire.Write(st, &wire.Hello{Version: wire.Version, Role: role, NodeId: make([]byte, 20)}); err != nil {
+	if err := wire.Write(st, hello); err != nil {
 		return err
 	}
 	if _, err = wire.ReadHello(st); err != nil {
@@ -162,6 +171,32 @@ func (w *world) call(tracker, addr string) *caller {
 	if err := w.hello(sess, wire.Role_ROLE_CLIENT); err != nil {
 		w.t.Fatal(err)
 	}
+	return w.ask(sess, addr)
+}
+
+// callBy is call by a client that proves to be a node, and wants to be listed
+// as that.
+func (w *world) callBy(node identity.ID, tracker, addr string) *caller {
+	w.t.Helper()
+	at := netip.MustParseAddrPort(addr)
+	sess, err := w.net.TransportOf(at.Addr(), node).Dial(w.t.Context(), tracker)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = sess.Close() })
+	if err := w.say(sess, keyed(node)); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.ask(sess, addr)
+}
+
+func keyed(node identity.ID) *wire.Hello {
+	return &wire.Hello{Version: wire.Version, Role: wire.Role_ROLE_CLIENT, NodeId: node[:], Keyed: true}
+}
+
+// ask opens the stream of requests.
+func (w *world) ask(sess transport.Session, addr string) *caller {
+	w.t.Helper()
 	st, err := sess.Open(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)

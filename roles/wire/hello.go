@@ -55,6 +55,8 @@ func (x Error) Words() string {
 		return "a piece had the wrong digest"
 	case Error_ERROR_TIMEOUT:
 		return "silent for too long"
+	case Error_ERROR_FOREIGN_KEY:
+		return "the address is listed as another node's"
 	}
 	return fmt.Sprintf("error %d", int32(x))
 }
@@ -69,6 +71,16 @@ func (x *Hello) Check() error {
 		return Errorf(Error_ERROR_BAD_REQUEST, "node ID of %d bytes: want %d", len(x.GetNodeId()), NodeIDSize)
 	case x.GetRole() != Role_ROLE_CLIENT && x.GetRole() != Role_ROLE_TRACKER:
 		return Errorf(Error_ERROR_BAD_REQUEST, "role %d", x.GetRole())
+	}
+	return nil
+}
+
+// CheckProof refuses a hello of another node than the one that the session has
+// proven the other side to be; zero if it proves nothing. The error is a
+// [*CodeError].
+func (x *Hello) CheckProof(proven [NodeIDSize]byte) error {
+	if proven != [NodeIDSize]byte{} && string(x.GetNodeId()) != string(proven[:]) {
+		return Errorf(Error_ERROR_BAD_REQUEST, "it claims to be node %x, and its key is that of %x", x.GetNodeId(), proven)
 	}
 	return nil
 }

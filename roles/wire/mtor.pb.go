@@ -91,6 +91,7 @@ const (
 	Error_ERROR_CANCELLED       Error = 11 // the asker no longer wants the answer
 	Error_ERROR_BAD_PIECE       Error = 12 // a piece with the wrong digest was sent
 	Error_ERROR_TIMEOUT         Error = 13 // the other side was silent for too long
+	Error_ERROR_FOREIGN_KEY     Error = 14 // the address is listed as another node's, which has proven its key
 )
 
 // Enum value maps for Error.
@@ -110,6 +111,7 @@ var (
 		11: "ERROR_CANCELLED",
 		12: "ERROR_BAD_PIECE",
 		13: "ERROR_TIMEOUT",
+		14: "ERROR_FOREIGN_KEY",
 	}
 	Error_value = map[string]int32{
 		"ERROR_NONE":            0,
@@ -126,6 +128,7 @@ var (
 		"ERROR_CANCELLED":       11,
 		"ERROR_BAD_PIECE":       12,
 		"ERROR_TIMEOUT":         13,
+		"ERROR_FOREIGN_KEY":     14,
 	}
 )
 
@@ -161,11 +164,16 @@ type Hello struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Version uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // protocol version, now 1
 	Role    Role                   `protobuf:"varint,2,opt,name=role,proto3,enum=mtor.v1.Role" json:"role,omitempty"`
-	NodeId  []byte                 `protobuf:"bytes,3,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"` // 20 random bytes that tell this node from others
+	// 20 bytes that tell this node from others: the ID of its key. A peer, and a
+	// client that is keyed, must be what the session proves, if that proves it.
+	NodeId []byte `protobuf:"bytes,3,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	// Where others reach this node, "ip:port"; an unspecified IP stands for the
 	// session's source.
-	ListenAddr    string `protobuf:"bytes,4,opt,name=listen_addr,json=listenAddr,proto3" json:"listen_addr,omitempty"`
-	Agent         string `protobuf:"bytes,5,opt,name=agent,proto3" json:"agent,omitempty"` // "mtor/0.1.0": for logs only
+	ListenAddr string `protobuf:"bytes,4,opt,name=listen_addr,json=listenAddr,proto3" json:"listen_addr,omitempty"`
+	Agent      string `protobuf:"bytes,5,opt,name=agent,proto3" json:"agent,omitempty"` // "mtor/0.1.0": for logs only
+	// From a client to a tracker, over a session that proves its key: nobody else
+	// may change what this client lists, and it will come in no other way.
+	Keyed         bool `protobuf:"varint,6,opt,name=keyed,proto3" json:"keyed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -233,6 +241,13 @@ func (x *Hello) GetAgent() string {
 		return x.Agent
 	}
 	return ""
+}
+
+func (x *Hello) GetKeyed() bool {
+	if x != nil {
+		return x.Keyed
+	}
+	return false
 }
 
 // Open is the first message of every later stream: what the stream is for.
@@ -905,12 +920,16 @@ func (x *Reply) GetTrackers() []string {
 }
 
 // SeederSet packs peers: each is IP, port (2 bytes, big endian), flags (1
-// byte; 1: whole). So an IPv4 peer is 7 bytes, an IPv6 peer 19.
+// byte; 1: whole; 2: its node ID is known). So an IPv4 peer is 7 bytes, an IPv6
+// peer 19.
 type SeederSet struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ipv4          []byte                 `protobuf:"bytes,1,opt,name=ipv4,proto3" json:"ipv4,omitempty"`
-	Ipv6          []byte                 `protobuf:"bytes,2,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
-	Total         uint32                 `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"` // how many are listed altogether, without the asker
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Ipv4  []byte                 `protobuf:"bytes,1,opt,name=ipv4,proto3" json:"ipv4,omitempty"`
+	Ipv6  []byte                 `protobuf:"bytes,2,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
+	Total uint32                 `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"` // how many are listed altogether, without the asker
+	// 20 bytes for each peer with flag 2, in order, those of IPv4 first: who will
+	// be found there, by its key.
+	NodeIds       []byte `protobuf:"bytes,4,opt,name=node_ids,json=nodeIds,proto3" json:"node_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -964,6 +983,13 @@ func (x *SeederSet) GetTotal() uint32 {
 		return x.Total
 	}
 	return 0
+}
+
+func (x *SeederSet) GetNodeIds() []byte {
+	if x != nil {
+		return x.NodeIds
+	}
+	return nil
 }
 
 // Torrent opens the stream on which two peers speak of one torrent for as
@@ -1391,14 +1417,15 @@ var File_mtor_proto protoreflect.FileDescriptor
 const file_mtor_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"mtor.proto\x12\amtor.v1\"\x94\x01\n" +
+	"mtor.proto\x12\amtor.v1\"\xaa\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12!\n" +
 	"\x04role\x18\x02 \x01(\x0e2\r.mtor.v1.RoleR\x04role\x12\x17\n" +
 	"\anode_id\x18\x03 \x01(\fR\x06nodeId\x12\x1f\n" +
 	"\vlisten_addr\x18\x04 \x01(\tR\n" +
 	"listenAddr\x12\x14\n" +
-	"\x05agent\x18\x05 \x01(\tR\x05agent\"\xba\x01\n" +
+	"\x05agent\x18\x05 \x01(\tR\x05agent\x12\x14\n" +
+	"\x05keyed\x18\x06 \x01(\bR\x05keyed\"\xba\x01\n" +
 	"\x04Open\x12/\n" +
 	"\brequests\x18\x01 \x01(\v2\x11.mtor.v1.RequestsH\x00R\brequests\x12,\n" +
 	"\atorrent\x18\x02 \x01(\v2\x10.mtor.v1.TorrentH\x00R\atorrent\x12&\n" +
@@ -1444,11 +1471,12 @@ const file_mtor_proto_rawDesc = "" +
 	"\x05stamp\x18\x03 \x01(\x04R\x05stamp\x12,\n" +
 	"\aseeders\x18\x04 \x01(\v2\x12.mtor.v1.SeederSetR\aseeders\x12#\n" +
 	"\rlease_seconds\x18\x05 \x01(\rR\fleaseSeconds\x12\x1a\n" +
-	"\btrackers\x18\x06 \x03(\tR\btrackers\"I\n" +
+	"\btrackers\x18\x06 \x03(\tR\btrackers\"d\n" +
 	"\tSeederSet\x12\x12\n" +
 	"\x04ipv4\x18\x01 \x01(\fR\x04ipv4\x12\x12\n" +
 	"\x04ipv6\x18\x02 \x01(\fR\x04ipv6\x12\x14\n" +
-	"\x05total\x18\x03 \x01(\rR\x05total\"(\n" +
+	"\x05total\x18\x03 \x01(\rR\x05total\x12\x19\n" +
+	"\bnode_ids\x18\x04 \x01(\fR\anodeIds\"(\n" +
 	"\aTorrent\x12\x1d\n" +
 	"\n" +
 	"torrent_id\x18\x01 \x01(\fR\ttorrentId\"4\n" +
@@ -1473,7 +1501,7 @@ const file_mtor_proto_rawDesc = "" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_CLIENT\x10\x01\x12\x10\n" +
-	"\fROLE_TRACKER\x10\x02*\xad\x02\n" +
+	"\fROLE_TRACKER\x10\x02*\xc4\x02\n" +
 	"\x05Error\x12\x0e\n" +
 	"\n" +
 	"ERROR_NONE\x10\x00\x12\x15\n" +
@@ -1490,7 +1518,8 @@ const file_mtor_proto_rawDesc = "" +
 	"\x12\x13\n" +
 	"\x0fERROR_CANCELLED\x10\v\x12\x13\n" +
 	"\x0fERROR_BAD_PIECE\x10\f\x12\x11\n" +
-	"\rERROR_TIMEOUT\x10\rB%Z#github.com/mtor-dev/mtor/roles/wireb\x06proto3"
+	"\rERROR_TIMEOUT\x10\r\x12\x15\n" +
+	"\x11ERROR_FOREIGN_KEY\x10\x0eB%Z#github.com/mtor-dev/mtor/roles/wireb\x06proto3"
 
 var (
 	file_mtor_proto_rawDescOnce sync.Once

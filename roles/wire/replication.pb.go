@@ -48,7 +48,7 @@ type EntryKind int32
 const (
 	EntryKind_ENTRY_KIND_UNSPECIFIED EntryKind = 0
 	EntryKind_ENTRY_KIND_ROW         EntryKind = 1 // torrent_id, addr, whole, gone
-	EntryKind_ENTRY_KIND_HOME        EntryKind = 2 // addr, node_id
+	EntryKind_ENTRY_KIND_HOME        EntryKind = 2 // addr, node_id, owner
 	EntryKind_ENTRY_KIND_FLOOR       EntryKind = 3 // addr
 	EntryKind_ENTRY_KIND_TORRENT     EntryKind = 4 // torrent_id, filename, filesize, hash_length
 )
@@ -439,19 +439,22 @@ func (x *Span) GetTo() uint64 {
 // Entry is one change, named by origin and sequence number. Fields and kinds
 // that a tracker does not know it keeps and passes on.
 type Entry struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Origin        uint32                 `protobuf:"varint,1,opt,name=origin,proto3" json:"origin,omitempty"` // index into origins
-	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
-	Stamp         uint64                 `protobuf:"fixed64,3,opt,name=stamp,proto3" json:"stamp,omitempty"`
-	Kind          EntryKind              `protobuf:"varint,4,opt,name=kind,proto3,enum=mtor.v1.EntryKind" json:"kind,omitempty"`
-	TorrentId     []byte                 `protobuf:"bytes,5,opt,name=torrent_id,json=torrentId,proto3" json:"torrent_id,omitempty"` // 20 bytes
-	Addr          []byte                 `protobuf:"bytes,6,opt,name=addr,proto3" json:"addr,omitempty"`                            // 16 bytes of IP (IPv4 mapped), 2 of port, big endian
-	Whole         bool                   `protobuf:"varint,7,opt,name=whole,proto3" json:"whole,omitempty"`
-	Gone          bool                   `protobuf:"varint,8,opt,name=gone,proto3" json:"gone,omitempty"`
-	NodeId        []byte                 `protobuf:"bytes,9,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"` // 20 bytes
-	Filename      string                 `protobuf:"bytes,10,opt,name=filename,proto3" json:"filename,omitempty"`
-	Filesize      uint64                 `protobuf:"varint,11,opt,name=filesize,proto3" json:"filesize,omitempty"`
-	HashLength    uint64                 `protobuf:"varint,12,opt,name=hash_length,json=hashLength,proto3" json:"hash_length,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Origin     uint32                 `protobuf:"varint,1,opt,name=origin,proto3" json:"origin,omitempty"` // index into origins
+	Seq        uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	Stamp      uint64                 `protobuf:"fixed64,3,opt,name=stamp,proto3" json:"stamp,omitempty"`
+	Kind       EntryKind              `protobuf:"varint,4,opt,name=kind,proto3,enum=mtor.v1.EntryKind" json:"kind,omitempty"`
+	TorrentId  []byte                 `protobuf:"bytes,5,opt,name=torrent_id,json=torrentId,proto3" json:"torrent_id,omitempty"` // 20 bytes
+	Addr       []byte                 `protobuf:"bytes,6,opt,name=addr,proto3" json:"addr,omitempty"`                            // 16 bytes of IP (IPv4 mapped), 2 of port, big endian
+	Whole      bool                   `protobuf:"varint,7,opt,name=whole,proto3" json:"whole,omitempty"`
+	Gone       bool                   `protobuf:"varint,8,opt,name=gone,proto3" json:"gone,omitempty"`
+	NodeId     []byte                 `protobuf:"bytes,9,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"` // 20 bytes
+	Filename   string                 `protobuf:"bytes,10,opt,name=filename,proto3" json:"filename,omitempty"`
+	Filesize   uint64                 `protobuf:"varint,11,opt,name=filesize,proto3" json:"filesize,omitempty"`
+	HashLength uint64                 `protobuf:"varint,12,opt,name=hash_length,json=hashLength,proto3" json:"hash_length,omitempty"`
+	// Of a home: the node ID that the client has proven to have, 20 bytes. None
+	// but that node may change what is listed of the address. Empty: anybody.
+	Owner         []byte `protobuf:"bytes,13,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -570,6 +573,13 @@ func (x *Entry) GetHashLength() uint64 {
 	return 0
 }
 
+func (x *Entry) GetOwner() []byte {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
 var File_replication_proto protoreflect.FileDescriptor
 
 const file_replication_proto_rawDesc = "" +
@@ -598,7 +608,7 @@ const file_replication_proto_rawDesc = "" +
 	"\x04Span\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\fR\x06origin\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
-	"\x02to\x18\x03 \x01(\x04R\x02to\"\xbe\x02\n" +
+	"\x02to\x18\x03 \x01(\x04R\x02to\"\xd4\x02\n" +
 	"\x05Entry\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\rR\x06origin\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x14\n" +
@@ -614,7 +624,8 @@ const file_replication_proto_rawDesc = "" +
 	" \x01(\tR\bfilename\x12\x1a\n" +
 	"\bfilesize\x18\v \x01(\x04R\bfilesize\x12\x1f\n" +
 	"\vhash_length\x18\f \x01(\x04R\n" +
-	"hashLength*~\n" +
+	"hashLength\x12\x14\n" +
+	"\x05owner\x18\r \x01(\fR\x05owner*~\n" +
 	"\tEntryKind\x12\x1a\n" +
 	"\x16ENTRY_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eENTRY_KIND_ROW\x10\x01\x12\x13\n" +

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
 // MemoryScheme is the scheme of the in-memory transport.
@@ -43,19 +44,26 @@ func Memory() transport.Transport {
 	return NewNetwork().Transport(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 }
 
-// Transport is the view of a node whose sessions come from local.
+// Transport is the view of a node whose sessions come from local, and prove
+// nothing.
 func (n *Network) Transport(local netip.Addr) transport.Transport {
+	return n.TransportOf(local, identity.ID{})
+}
+
+// TransportOf is the view of a node that is taken for the one of that ID.
+func (n *Network) TransportOf(local netip.Addr, id identity.ID) transport.Transport {
 	return transport.Transport{
 		Scheme: MemoryScheme,
+		Proves: !id.IsZero(),
 		Dial: func(ctx context.Context, addr string) (transport.Session, error) {
-			s, err := n.dial(ctx, local, addr)
+			s, err := n.dial(ctx, local, addr, id)
 			if err != nil {
 				return nil, &transport.DialError{Scheme: MemoryScheme, Addr: addr, Err: err}
 			}
 			return s, nil
 		},
 		Listen: func(ctx context.Context, addr string) (transport.Listener, error) {
-			l, err := n.listen(ctx, addr)
+			l, err := n.listen(ctx, addr, id)
 			if err != nil {
 				return nil, fmt.Errorf("listen on %s://%s: %w", MemoryScheme, addr, err)
 			}
@@ -64,7 +72,7 @@ func (n *Network) Transport(local netip.Addr) transport.Transport {
 	}
 }
 
-func (n *Network) dial(ctx context.Context, local netip.Addr, addr string) (*memorySession, error) {
+func (n *Network) dial(ctx context.Context, local netip.Addr, addr string, id identity.ID) (*memorySession, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -87,6 +95,7 @@ func (n *Network) dial(ctx context.Context, local netip.Addr, addr string) (*mem
 		return nil, syscall.ECONNREFUSED
 	}
 	near, far := newMemoryPair(net.TCPAddrFromAddrPort(from), net.TCPAddrFromAddrPort(to))
+	near.node, far.node = id, l.node
 	select {
 	case l.ready <- far:
 		// Close may have emptied the backlog just before.
@@ -103,7 +112,7 @@ func (n *Network) dial(ctx context.Context, local netip.Addr, addr string) (*mem
 	}
 }
 
-func (n *Network) listen(ctx context.Context, addr string) (*memoryListener, error) {
+func (n *Network) listen(ctx context.Context, addr string, id identity.ID) (*memoryListener, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -122,6 +131,7 @@ func (n *Network) listen(ctx context.Context, addr string) (*memoryListener, err
 	l := &memoryListener{
 		network: n,
 		at:      at,
+		node:    id,
 		ready:   make(chan *memorySession, memoryBacklog),
 		closed:  make(chan struct{}),
 	}
@@ -145,6 +155,7 @@ func (n *Network) freePort(ip netip.Addr) uint16 {
 type memoryListener struct {
 	network *Network
 	at      netip.AddrPort
+	node    identity.ID
 	ready   chan *memorySession
 	closed  chan struct{}
 	once    sync.Once

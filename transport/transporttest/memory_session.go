@@ -21,6 +21,7 @@ type memoryLink struct {
 type memorySession struct {
 	link          *memoryLink
 	peer          *memorySession
+	node          identity.ID // of this end
 	local, remote net.Addr
 	slots         chan struct{}      // one element for each stream that this end opened
 	incoming      chan *memoryStream // streams that the peer opened; never more than its slots
@@ -96,7 +97,7 @@ func (s *memorySession) ended(ctx context.Context) error {
 }
 
 func (s *memorySession) Scheme() string        { return MemoryScheme }
-func (s *memorySession) Peer() identity.ID     { return identity.ID{} }
+func (s *memorySession) Peer() identity.ID     { return s.peer.node }
 func (s *memorySession) LocalAddr() net.Addr   { return s.local }
 func (s *memorySession) RemoteAddr() net.Addr  { return s.remote }
 func (s *memorySession) Done() <-chan struct{} { return s.done }

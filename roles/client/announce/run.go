@@ -151,12 +151,14 @@ func (g *Group) serve(ctx context.Context, conn *Conn) error {
 	g.mu.Unlock()
 	if !known && g.busy() {
 		// An earlier process at this address may have been killed before it
-		// could leave; its entries are not ours.
-		if err := g.leave(ctx, conn); err != nil {
+		// could leave; its entries are not ours. A tracker that refuses that
+		// tells the announcements why.
+		err := g.leave(ctx, conn)
+		if fatal(err) != nil {
 			return err
 		}
 		g.mu.Lock()
-		g.known = true
+		g.known = err == nil
 		g.mu.Unlock()
 	}
 	for {

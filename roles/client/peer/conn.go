@@ -145,6 +145,9 @@ func greeted(ctx context.Context, sess transport.Session, st transport.Stream, s
 	if h.GetRole() != wire.Role_ROLE_CLIENT {
 		return nil, wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "it is no client but a tracker")
 	}
+	if err := h.CheckProof(sess.Peer()); err != nil {
+		return nil, err
+	}
 	c := &Conn{
 		sess: sess, self: self, dialed: dialed, host: host,
 		ID:     ID(h.GetNodeId()),
@@ -156,7 +159,7 @@ func greeted(ctx context.Context, sess transport.Session, st transport.Stream, s
 		return nil, err
 	}
 	if c.ID == self.ID {
-		return nil, wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "this is the node itself")
+		return nil, wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "this is the node itself, or a copy of it: of two, one must lose its node.key")
 	}
 	if !dialed {
 		if err := say(st, self.hello()); err != nil {
@@ -203,6 +206,9 @@ func (c *Conn) Keeps() bool {
 	smaller := string(c.self.ID[:]) < string(c.ID[:])
 	return c.dialed == smaller
 }
+
+// Proves reports whether the session proves that the peer is the node ID.
+func (c *Conn) Proves() bool { return !c.sess.Peer().IsZero() }
 
 // Dialed reports whether this side dialled the session.
 func (c *Conn) Dialed() bool { return c.dialed }

@@ -46,7 +46,7 @@ func TestGoneRowsAndFloorsGoOnceAllKnow(t *testing.T) {
 	a, b, c := all[0], all[1], all[2]
 	echo := a.announced(one, 0)
 	echo = b.removed(one, echo)
-	c.do(func(b *batch) Result { return b.leave(alice, echo) })
+	c.do(func(b *batch) Result { return b.leave(Asker{Addr: alice}, echo) })
 	forgetGone(t, a, b)
 	if !a.holdsGone() {
 		t.Error("dropped although the third tracker does not know")
@@ -123,7 +123,7 @@ func TestTrackerRestoredTwiceFromOneBackup(t *testing.T) {
 	for i := range byte(2) {
 		b.restore(b.backup)
 		carol := Addr{17: 3 + i}
-		b.do(func(p *batch) Result { return p.announce(carol, two, true, 0, &Info{Name: "n", Size: 1}) })
+		b.do(func(p *batch) Result { return p.announce(Asker{Addr: carol}, two, true, 0, &Info{Name: "n", Size: 1}) })
 		if i == 0 {
 			c.pull(t, b, false)
 		}
@@ -204,13 +204,13 @@ func TestFloorThatNoVectorCoversComesBackAndEndsNothing(t *testing.T) {
 	a, b := all[0], all[1]
 	empty := b.disk.clone()
 	echo := b.announced(one, 0)
-	echo = b.do(func(p *batch) Result { return p.leave(alice, echo) }).Stamp
+	echo = b.do(func(p *batch) Result { return p.leave(Asker{Addr: alice}, echo) }).Stamp
 	old := b.clients[0].floor.stamp
 	a.pull(t, b, true)
 	a.backup = a.disk.clone()
 	b.restore(empty)
 	echo = a.announced(two, echo)
-	echo = a.do(func(p *batch) Result { return p.leave(alice, echo) }).Stamp
+	echo = a.do(func(p *batch) Result { return p.leave(Asker{Addr: alice}, echo) }).Stamp
 	newer := a.clients[0].floor.stamp
 	forgetGone(t, a, b)
 	if a.holdsGone() || b.holdsGone() {
@@ -334,7 +334,7 @@ func TestClockDoesNotFallBehindWhatWasDropped(t *testing.T) {
 		announce(t, r, 1, 1)
 		res := announce(t, r, 2, 1)
 		far := res.Stamp + stampAt(time.Hour.Milliseconds())
-		last := call(t, func(done func(Result, error)) { r.Leave(addr(1), far, done) }).Stamp
+		last := call(t, func(done func(Result, error)) { r.Leave(Asker{Addr: addr(1)}, far, done) }).Stamp
 		if last <= far {
 			t.Fatal("the echo did not count")
 		}
@@ -382,7 +382,7 @@ func TestClientsOfAnUnreachableHomeAreHiddenAndComeBack(t *testing.T) {
 	p := other.plan()
 	id := announcement(1, 0).Torrent
 	for c := 100; c < 140; c++ {
-		p.announce(addr(c), id, true, 0, &Info{Name: "torrent 1", Size: 1})
+		p.announce(Asker{Addr: addr(c)}, id, true, 0, &Info{Name: "torrent 1", Size: 1})
 	}
 	merged := make(chan error, 1)
 	r.Merge(p.puts, nil, func(err error) { merged <- err })

@@ -76,6 +76,9 @@ func (r *Registry) run() {
 func (w *writer) round(first op) (next op, more bool) {
 	r := w.r
 	b := r.core.begin(time.Now().UnixMilli(), r.mono())
+	r.mu.RLock()
+	b.hidden = r.hidden
+	r.mu.RUnlock()
 	var ops []op
 	o, ok := first, true
 gather:

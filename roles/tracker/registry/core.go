@@ -180,6 +180,7 @@ type batch struct {
 	drops   []condemned     // entries that go without another in their place
 	raises  Vector          // what another tracker has dropped
 	reports []report
+	hidden  map[NodeID]bool // homes whose clients are hidden; not to be changed
 }
 
 // report is a vector that a member said it had, all of it at one moment.

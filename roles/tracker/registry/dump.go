@@ -64,7 +64,7 @@ func (c *core) listing(tor *torrent) Listing {
 	}
 	for _, r := range tor.rows[:tor.present] {
 		cl := &c.clients[r.client]
-		s := ListedSeeder{Seeder: Seeder{cl.addr.AddrPort(), r.whole()}, Since: r.stamp.Time()}
+		s := ListedSeeder{Seeder: cl.seeder(r), Since: r.stamp.Time()}
 		if cl.home.seq != 0 {
 			s.Home = c.nodes[cl.home.node]
 		}

@@ -65,6 +65,7 @@ type Entry struct {
 	Whole   bool          // row: the client has every piece
 	Gone    bool          // row: the client is not listed
 	Node    NodeID        // home
+	Owner   NodeID        // home: the node that the client has proven to be; zero: it has proven nothing
 	Name    string        // torrent: filename
 	Size    int64         // torrent: bytes
 	List    int           // torrent: bytes of a folder's list of files, behind the hash string

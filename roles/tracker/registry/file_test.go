@@ -26,7 +26,7 @@ func aFile(tb testing.TB) []byte {
 		copy(hashes, fmt.Sprint(i))
 		r.Announce(Announcement{
 			Torrent: torrentfmt.HashID(hashes),
-			Addr:    AddrOf(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i % 7)}), uint16(1000+i))),
+			Asker:   Asker{Addr: AddrOf(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i % 7)}), uint16(1000+i)))},
 			Whole:   true,
 			Info:    &Info{Name: fmt.Sprint("torrent ", i), Size: 5},
 			Hashes:  hashes,

@@ -8,7 +8,7 @@ import mrand "math/rand/v2"
 func (r *Registry) Hide(homes []NodeID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.hidden = nil
+	r.hidden = nil // a batch may still look at what it was
 	for _, n := range homes {
 		if n == r.core.self.Node() {
 			continue
@@ -33,7 +33,7 @@ func (r *Registry) visible(dst []Seeder, tor *torrent, asker Addr, want int) (li
 			continue
 		}
 		total++
-		s := Seeder{c.addr.AddrPort(), row.whole()}
+		s := c.seeder(row)
 		if len(dst)-start < want {
 			dst = append(dst, s)
 		} else if i := mrand.IntN(total); i < want {

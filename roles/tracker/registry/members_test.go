@@ -47,7 +47,7 @@ func TestStoppedTrackersFileIsRead(t *testing.T) {
 	for c := range 20 {
 		announce(t, r, c%3, c)
 	}
-	call(t, func(done func(Result, error)) { r.Leave(addr(4), 0, done) })
+	call(t, func(done func(Result, error)) { r.Leave(Asker{Addr: addr(4)}, 0, done) })
 	if _, err := Dump(path, none); !errors.Is(err, ErrInUse) {
 		t.Errorf("running: %v", err)
 	}

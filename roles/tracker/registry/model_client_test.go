@@ -3,6 +3,8 @@ package registry
 import (
 	"crypto/sha1"
 	"fmt"
+	"maps"
+	"slices"
 
 	"pgregory.net/rapid"
 
@@ -13,6 +15,7 @@ import (
 // newest stamp it was given, and knows what it shares.
 type user struct {
 	addr Addr
+	node NodeID // zero: it proves nothing
 	at   *node
 	echo Stamp
 	has  map[torrentfmt.ID]bool // to whether whole
@@ -21,6 +24,8 @@ type user struct {
 	strayed bool
 	sure    bool // every request since the last settling was answered, and it was not expired
 }
+
+func (u *user) asker() Asker { return Asker{Addr: u.addr, Node: u.node} }
 
 func (u *user) digest() (int, [sha1.Size]byte) {
 	var sum [sha1.Size]byte
@@ -75,7 +80,7 @@ func (w *world) visit(u *user, n *node) bool {
 func (w *world) renew(u *user) bool {
 	count, digest := u.digest()
 	for range 3 {
-		res, ok := w.request(u, u.at, func(b *batch) Result { return b.renew(u.addr, count, digest, u.echo) })
+		res, ok := w.request(u, u.at, func(b *batch) Result { return b.renew(u.asker(), count, digest, u.echo) })
 		if !ok {
 			return false
 		}
@@ -95,7 +100,7 @@ func (w *world) renew(u *user) bool {
 
 func (w *world) announce(u *user, n *node, id torrentfmt.ID, whole bool) (Result, bool) {
 	return w.request(u, n, func(b *batch) Result {
-		return b.announce(u.addr, id, whole, u.echo, &Info{Name: fmt.Sprint("name", id[0]), Size: 1})
+		return b.announce(u.asker(), id, whole, u.echo, &Info{Name: fmt.Sprint("name", id[0]), Size: 1})
 	})
 }
 
@@ -117,7 +122,7 @@ func (w *world) removeAction(t *rapid.T) {
 		return
 	}
 	delete(u.has, id)
-	w.request(u, n, func(b *batch) Result { return b.remove(u.addr, id, u.echo) })
+	w.request(u, n, func(b *batch) Result { return b.remove(u.asker(), id, u.echo) })
 }
 
 func (w *world) leaveAction(t *rapid.T) {
@@ -125,7 +130,7 @@ func (w *world) leaveAction(t *rapid.T) {
 	u, n := w.user(), w.node("tracker")
 	clear(u.has)
 	u.at = n
-	w.request(u, n, func(b *batch) Result { return b.leave(u.addr, u.echo) })
+	w.request(u, n, func(b *batch) Result { return b.leave(u.asker(), u.echo) })
 }
 
 func (w *world) renewAction(t *rapid.T) {
@@ -145,4 +150,22 @@ func (w *world) expireAction(t *rapid.T) {
 		u.sure = false
 	}
 	n.commit(b)
+}
+
+// intrudeAction has another try to change what a tracker lists of a client that
+// has proven its key.
+func (w *world) intrudeAction(t *rapid.T) {
+	u, n := w.user(), w.node("tracker")
+	c := n.client(u.addr)
+	if c == nil || c.present == 0 || c.owner == (NodeID{}) {
+		t.Skip("nothing that is held by a key")
+	}
+	by := Asker{Addr: u.addr, Node: rapid.SampledFrom([]NodeID{{}, {66}}).Draw(t, "intruder")}
+	tries := attempts(by)
+	names := slices.Sorted(maps.Keys(tries))
+	what := rapid.SampledFrom(names).Draw(t, "attempt")
+	b := n.plan()
+	if res := tries[what](b); res.Outcome != Owned || !b.empty() {
+		t.Fatalf("node %v may %s: %+v", by.Node[0], what, res)
+	}
 }

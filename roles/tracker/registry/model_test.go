@@ -26,7 +26,11 @@ func newWorld(t *rapid.T) *world {
 	for i := range rapid.IntRange(1, 3).Draw(t, "clients") {
 		var a Addr
 		a[17] = byte(i + 1)
-		w.users = append(w.users, &user{addr: a, at: w.nodes[0], has: map[torrentfmt.ID]bool{}, sure: true})
+		var key NodeID
+		if rapid.Bool().Draw(t, "keyed") {
+			key[0] = byte(i + 1)
+		}
+		w.users = append(w.users, &user{addr: a, node: key, at: w.nodes[0], has: map[torrentfmt.ID]bool{}, sure: true})
 	}
 	return w
 }
@@ -84,6 +88,7 @@ func TestTrackersConverge(t *testing.T) {
 			"remove":    w.removeAction,
 			"leave":     w.leaveAction,
 			"renew":     w.renewAction,
+			"intrude":   w.intrudeAction,
 			"expire":    w.expireAction,
 			"crash":     w.crashAction,
 			"sweep":     w.sweepAction,

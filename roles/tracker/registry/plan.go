@@ -25,6 +25,7 @@ const (
 	NeedHashes                // the torrent is unknown: announce with its hash string
 	NeedList                  // the renewal does not match: announce every torrent
 	TooMany                   // the client has MaxTorrents rows, or its host MaxHostRows
+	Owned                     // the address is listed as another node's, which has proven to be it
 )
 
 // Result answers a request.
@@ -38,7 +39,39 @@ type Result struct {
 	Listed bool
 }
 
+// Asker is whose request it is.
+type Asker struct {
+	Addr Addr
+	// Node is what the asker has proven to be, and wants to be listed as; zero
+	// for nobody in particular.
+	Node NodeID
+}
+
+// owned reports whether the rows of the asker's address are another's: once a
+// node has announced itself with proof, only it can change anything there, as
+// long as any of its rows is listed. A client that is hidden, because its home
+// is silent, has lost that: nobody could say when its lease ended.
+func (b *batch) owned(by Asker) bool {
+	home, ok := b.get(key{kind: KindHome, addr: by.Addr})
+	if !ok || home.Owner == (NodeID{}) || home.Owner == by.Node || b.hidden[home.Node] {
+		return false
+	}
+	if c := b.c.client(by.Addr); c != nil && c.present > 0 {
+		return true
+	}
+	// All were gone, and the owner may have listed some anew in this batch.
+	for i := range b.puts {
+		e := &b.puts[i]
+		if e.Kind == KindRow && e.Addr == by.Addr && !e.Gone && !b.beaten[i] && e.Stamp >= b.floor(by.Addr) {
+			return true
+		}
+	}
+	return false
+}
+
 // home decides whether this tracker may go on from what it knows of a client.
+//
+// So it is when it proves to be another node than before, or nobody any more.
 //
 // While a client stays here, all its requests came here, and a row is newer
 // than the home entry only if the client announced it during this stay. So
@@ -50,17 +83,17 @@ type Result struct {
 //
 // Every request that writes does so, a removal too: it raises what was given
 // here, which must never hide that the client was away.
-func (b *batch) home(a Addr, echo Stamp) (stay Stamp, moved bool) {
-	e, ok := b.get(key{kind: KindHome, addr: a})
-	if ok && e.Node == b.c.self.Node() && echo <= b.givenTo(a) {
+func (b *batch) home(by Asker, echo Stamp) (stay Stamp, moved bool) {
+	e, ok := b.get(key{kind: KindHome, addr: by.Addr})
+	if ok && e.Node == b.c.self.Node() && e.Owner == by.Node && echo <= b.givenTo(by.Addr) {
 		return e.Stamp, false
 	}
 	return 0, true
 }
 
-func (b *batch) moveHome(a Addr) Stamp {
-	s := b.write(Entry{Kind: KindHome, Addr: a, Node: b.c.self.Node()})
-	b.give(a, s)
+func (b *batch) moveHome(by Asker) Stamp {
+	s := b.write(Entry{Kind: KindHome, Addr: by.Addr, Node: b.c.self.Node(), Owner: by.Node})
+	b.give(by.Addr, s)
 	return s
 }
 
@@ -104,7 +137,11 @@ func (i *info) told() Info {
 	return Info{Name: i.name, Size: size, List: list}
 }
 
-func (b *batch) announce(a Addr, id torrentfmt.ID, whole bool, echo Stamp, inf *Info) Result {
+func (b *batch) announce(by Asker, id torrentfmt.ID, whole bool, echo Stamp, inf *Info) Result {
+	a := by.Addr
+	if b.owned(by) {
+		return Result{Outcome: Owned}
+	}
 	echo = b.c.clock.echo(echo, b.wall)
 	old, ok := b.get(key{kind: KindRow, torrent: id, addr: a})
 	if !ok && b.full(a) {
@@ -117,12 +154,12 @@ func (b *batch) announce(a Addr, id torrentfmt.ID, whole bool, echo Stamp, inf *
 		b.write(Entry{Kind: KindTorrent, Torrent: id, Name: inf.Name, Size: inf.Size, List: inf.List})
 	}
 	b.saw(a)
-	stay, moved := b.home(a, echo)
+	stay, moved := b.home(by, echo)
 	if !moved && ok && old.fresh(whole, stay) {
 		return Result{Stamp: old.Stamp}
 	}
 	if moved {
-		b.moveHome(a)
+		b.moveHome(by)
 	}
 	s := b.write(Entry{Kind: KindRow, Torrent: id, Addr: a, Whole: whole})
 	b.give(a, s)
@@ -135,13 +172,17 @@ func (b *batch) unknown(a Addr, echo Stamp) bool {
 	return echo == 0 && b.c.client(a) == nil && !b.touched[a]
 }
 
-func (b *batch) remove(a Addr, id torrentfmt.ID, echo Stamp) Result {
+func (b *batch) remove(by Asker, id torrentfmt.ID, echo Stamp) Result {
+	a := by.Addr
+	if b.owned(by) {
+		return Result{Outcome: Owned}
+	}
 	if b.unknown(a, echo) {
 		return Result{}
 	}
 	echo = b.c.clock.echo(echo, b.wall)
 	old, ok := b.get(key{kind: KindRow, torrent: id, addr: a})
-	stay, moved := b.home(a, echo)
+	stay, moved := b.home(by, echo)
 	if !moved && ok && old.Gone && old.Stamp > stay {
 		return Result{Stamp: max(old.Stamp&^1, echo)}
 	}
@@ -151,7 +192,7 @@ func (b *batch) remove(a Addr, id torrentfmt.ID, echo Stamp) Result {
 	// A row that is not here, or not of this stay, may still be on its way
 	// from another tracker: the gone row waits for it.
 	if moved {
-		b.moveHome(a)
+		b.moveHome(by)
 	}
 	s := b.write(Entry{Kind: KindRow, Torrent: id, Addr: a, Gone: true})
 	b.give(a, s)
@@ -170,18 +211,22 @@ func (b *batch) full(a Addr) bool {
 	return known && b.c.hostRows[h] >= MaxHostRows
 }
 
-func (b *batch) leave(a Addr, echo Stamp) Result {
+func (b *batch) leave(by Asker, echo Stamp) Result {
+	a := by.Addr
+	if b.owned(by) {
+		return Result{Outcome: Owned}
+	}
 	if b.unknown(a, echo) {
 		return Result{}
 	}
 	echo = b.c.clock.echo(echo, b.wall)
 	n := b.listed(a, func(*Entry) {})
-	stay, moved := b.home(a, echo)
+	stay, moved := b.home(by, echo)
 	if !moved && n == 0 && b.floor(a) > stay {
 		return Result{Stamp: max(b.floor(a), echo)}
 	}
 	if moved {
-		b.moveHome(a)
+		b.moveHome(by)
 	}
 	s := b.write(Entry{Kind: KindFloor, Addr: a})
 	b.give(a, s)
@@ -211,7 +256,11 @@ func (b *batch) listed(a Addr, visit func(*Entry)) int {
 }
 
 // renew keeps a client's rows if they are those that the client thinks it has.
-func (b *batch) renew(a Addr, n int, digest [sha1.Size]byte, echo Stamp) Result {
+func (b *batch) renew(by Asker, n int, digest [sha1.Size]byte, echo Stamp) Result {
+	a := by.Addr
+	if b.owned(by) {
+		return Result{Outcome: Owned}
+	}
 	echo = b.c.clock.echo(echo, b.wall)
 	c := b.c.client(a)
 	if c == nil || c.present == 0 && c.home.seq == 0 {
@@ -221,17 +270,17 @@ func (b *batch) renew(a Addr, n int, digest [sha1.Size]byte, echo Stamp) Result 
 		return Result{Outcome: NeedList, Stamp: echo}
 	}
 	b.saw(a)
-	stay, moved := b.home(a, echo)
+	stay, moved := b.home(by, echo)
 	if int(c.present) == n && c.digest == digest {
 		if moved {
-			stay = b.moveHome(a)
+			stay = b.moveHome(by)
 		}
 		return b.confirm(a, stay, echo)
 	}
 	if !moved && b.dropUnconfirmed(a, n, digest, stay) {
 		return Result{Stamp: b.givenTo(a)}
 	}
-	return Result{Outcome: NeedList, Stamp: b.moveHome(a)}
+	return Result{Outcome: NeedList, Stamp: b.moveHome(by)}
 }
 
 // confirm is as good as the client announcing every row that is older than its

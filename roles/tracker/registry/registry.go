@@ -69,10 +69,18 @@ type op struct {
 // queued bounds the changes that wait for the disk; beyond it their callers do.
 const queued = 4096
 
-// Open opens the seederlist file at path, or makes it. The error wraps
-// [ErrInUse], [ErrForeign], [ErrDamaged] or [ErrVersion] where it is that.
+// Open is OpenAs with a node ID that nobody has had.
 func Open(path string) (*Registry, error) {
-	st, err := openStore(path)
+	var node NodeID
+	_, _ = rand.Read(node[:]) // never fails
+	return OpenAs(path, node)
+}
+
+// OpenAs opens the seederlist file at path, or makes it for a tracker of that
+// node ID; one that is there keeps its own. The error wraps [ErrInUse],
+// [ErrForeign], [ErrDamaged] or [ErrVersion] where it is that.
+func OpenAs(path string, node NodeID) (*Registry, error) {
+	st, err := openStore(path, node)
 	if err != nil {
 		return nil, err
 	}
@@ -154,9 +162,9 @@ func (r *Registry) request(whole *Addr, plan func(*batch) Result, done func(Resu
 // Announcement lists a client for a torrent.
 type Announcement struct {
 	Torrent torrentfmt.ID
-	Addr    Addr
-	Whole   bool  // the client has every piece
-	Echo    Stamp // the newest stamp that the client has been given
+	Asker
+	Whole bool  // the client has every piece
+	Echo  Stamp // the newest stamp that the client has been given
 	// Info and Hashes are needed for a torrent that is not known yet; the
 	// caller has checked that they belong to Torrent. Hashes must not be
 	// changed afterwards.
@@ -179,7 +187,7 @@ func (r *Registry) Refresh(a *Announcement) (Result, bool) {
 		return Result{}, false
 	}
 	c := &r.core.clients[cn]
-	if c.home.seq == 0 || r.core.nodes[c.home.node] != r.core.self.Node() || a.Echo > c.given {
+	if c.home.seq == 0 || c.owner != a.Node || r.core.nodes[c.home.node] != r.core.self.Node() || a.Echo > c.given {
 		return Result{}, false
 	}
 	i := tor.find(cn)
@@ -195,30 +203,32 @@ func (r *Registry) Refresh(a *Announcement) (Result, bool) {
 	return Result{Stamp: e.Stamp}, true
 }
 
-// Announce lists a client. Outcome NeedHashes asks for Info and Hashes.
+// Announce lists a client. Outcome NeedHashes asks for Info and Hashes. Owned,
+// as of all that follow, says that the address is another's, and all stays as it
+// is.
 func (r *Registry) Announce(a Announcement, done func(Result, error)) {
 	if a.Info != nil {
 		r.putHashes(a.Torrent, a.Hashes)
 	}
 	r.request(nil, func(b *batch) Result {
-		return b.announce(a.Addr, a.Torrent, a.Whole, a.Echo, a.Info)
+		return b.announce(a.Asker, a.Torrent, a.Whole, a.Echo, a.Info)
 	}, done)
 }
 
 // Remove takes a client off one torrent's list.
-func (r *Registry) Remove(addr Addr, id torrentfmt.ID, echo Stamp, done func(Result, error)) {
-	r.request(nil, func(b *batch) Result { return b.remove(addr, id, echo) }, done)
+func (r *Registry) Remove(by Asker, id torrentfmt.ID, echo Stamp, done func(Result, error)) {
+	r.request(nil, func(b *batch) Result { return b.remove(by, id, echo) }, done)
 }
 
 // Leave takes a client off every list.
-func (r *Registry) Leave(addr Addr, echo Stamp, done func(Result, error)) {
-	r.request(&addr, func(b *batch) Result { return b.leave(addr, echo) }, done)
+func (r *Registry) Leave(by Asker, echo Stamp, done func(Result, error)) {
+	r.request(&by.Addr, func(b *batch) Result { return b.leave(by, echo) }, done)
 }
 
 // Renew keeps a client's rows if there are n and their digest is as given (see
 // wire.Renew). Outcome NeedList asks the client to announce each.
-func (r *Registry) Renew(addr Addr, n int, digest [sha1.Size]byte, echo Stamp, done func(Result, error)) {
-	r.request(&addr, func(b *batch) Result { return b.renew(addr, n, digest, echo) }, done)
+func (r *Registry) Renew(by Asker, n int, digest [sha1.Size]byte, echo Stamp, done func(Result, error)) {
+	r.request(&by.Addr, func(b *batch) Result { return b.renew(by, n, digest, echo) }, done)
 }
 
 // Expire ends the rows of a client that has been silent for lease or longer,
@@ -256,6 +266,7 @@ func (r *Registry) Silent(lease time.Duration) []Addr {
 type Seeder struct {
 	Addr  netip.AddrPort
 	Whole bool
+	Node  NodeID // what it has proven to be; zero: nothing
 }
 
 // Seeders appends to dst up to want of a torrent's listed peers, without
@@ -285,7 +296,7 @@ func (r *Registry) Seeders(dst []Seeder, id torrentfmt.ID, asker Addr, want int)
 	}
 	add := func(i int) {
 		row := tor.rows[i]
-		dst = append(dst, Seeder{r.core.clients[row.client].addr.AddrPort(), row.whole()})
+		dst = append(dst, r.core.clients[row.client].seeder(row))
 	}
 	if want == total {
 		for i := range n {
@@ -310,6 +321,8 @@ func (r *Registry) Seeders(dst []Seeder, id torrentfmt.ID, asker Addr, want int)
 	}
 	return dst, total
 }
+
+func (c *client) seeder(r row) Seeder { return Seeder{c.addr.AddrPort(), r.whole(), c.owner} }
 
 // Known reports what a torrent is called, if that is known.
 func (r *Registry) Known(id torrentfmt.ID) (Info, bool) {

@@ -82,7 +82,7 @@ func call(t testing.TB, f func(func(Result, error))) Result {
 func announcement(torrent, client int) Announcement {
 	h := hashesOf(torrent)
 	return Announcement{
-		Torrent: torrentfmt.HashID(h), Addr: addr(client), Whole: true,
+		Torrent: torrentfmt.HashID(h), Asker: Asker{Addr: addr(client)}, Whole: true,
 		Info: &Info{Name: fmt.Sprint("torrent ", torrent), Size: 1}, Hashes: h,
 	}
 }
@@ -109,8 +109,10 @@ func TestWhatWasAnsweredSurvivesReopening(t *testing.T) {
 	for c := range 100 {
 		announce(t, r, c%3, c)
 	}
-	call(t, func(done func(Result, error)) { r.Remove(addr(0), torrentfmt.HashID(hashesOf(0)), 0, done) })
-	call(t, func(done func(Result, error)) { r.Leave(addr(1), 0, done) })
+	call(t, func(done func(Result, error)) {
+		r.Remove(Asker{Addr: addr(0)}, torrentfmt.HashID(hashesOf(0)), 0, done)
+	})
+	call(t, func(done func(Result, error)) { r.Leave(Asker{Addr: addr(1)}, 0, done) })
 	var want [3][]string
 	for i := range want {
 		want[i] = seeders(r, i)
@@ -151,7 +153,7 @@ func TestLongHashStringIsKeptInParts(t *testing.T) {
 		h[i] = byte(rand.IntN(256))
 	}
 	size := int64(len(h)/20) * torrentfmt.PieceSize
-	a := Announcement{Torrent: torrentfmt.HashID(h), Addr: addr(1), Info: &Info{Name: "long", Size: size}, Hashes: h}
+	a := Announcement{Torrent: torrentfmt.HashID(h), Asker: Asker{Addr: addr(1)}, Info: &Info{Name: "long", Size: size}, Hashes: h}
 	call(t, func(done func(Result, error)) { r.Announce(a, done) })
 	var got []byte
 	if err := r.Hashes(a.Torrent, len(h), func(b []byte) error { got = append(got, b...); return nil }); err != nil {
@@ -166,7 +168,7 @@ func TestChangesAfterCloseAreRefused(t *testing.T) {
 	r := open(t, filepath.Join(t.TempDir(), "list"))
 	_ = r.Close()
 	var got error
-	r.Leave(addr(1), 0, func(_ Result, err error) { got = err })
+	r.Leave(Asker{Addr: addr(1)}, 0, func(_ Result, err error) { got = err })
 	if !errors.Is(got, ErrClosed) {
 		t.Errorf("got %v", got)
 	}

@@ -23,11 +23,13 @@ func (n *node) do(f func(*batch) Result) Result {
 }
 
 func (n *node) announced(id torrentfmt.ID, echo Stamp) Stamp {
-	return n.do(func(b *batch) Result { return b.announce(alice, id, false, echo, &Info{Name: "n", Size: 1}) }).Stamp
+	return n.do(func(b *batch) Result {
+		return b.announce(Asker{Addr: alice}, id, false, echo, &Info{Name: "n", Size: 1})
+	}).Stamp
 }
 
 func (n *node) removed(id torrentfmt.ID, echo Stamp) Stamp {
-	return n.do(func(b *batch) Result { return b.remove(alice, id, echo) }).Stamp
+	return n.do(func(b *batch) Result { return b.remove(Asker{Addr: alice}, id, echo) }).Stamp
 }
 
 func (n *node) renewed(echo Stamp, ids ...torrentfmt.ID) Result {
@@ -36,7 +38,7 @@ func (n *node) renewed(echo Stamp, ids ...torrentfmt.ID) Result {
 		u.has[id] = false
 	}
 	count, digest := u.digest()
-	return n.do(func(b *batch) Result { return b.renew(alice, count, digest, echo) })
+	return n.do(func(b *batch) Result { return b.renew(Asker{Addr: alice}, count, digest, echo) })
 }
 
 func (n *node) expired() int {
@@ -90,7 +92,7 @@ func TestLeaveElsewhereEndsRowsThatAreNotThereYet(t *testing.T) {
 	a, b := newNode(0), newNode(1)
 	echo := a.announced(one, 0)
 	echo = b.removed(two, echo)
-	b.do(func(b *batch) Result { return b.leave(alice, echo) })
+	b.do(func(b *batch) Result { return b.leave(Asker{Addr: alice}, echo) })
 	agree(t, nil, a, b)
 }
 
@@ -195,14 +197,14 @@ func TestClientCannotFillTheTracker(t *testing.T) {
 	_, c := a.clientOf(alice)
 	c.torrents = slices.Repeat(c.torrents, MaxTorrents)
 	for _, f := range []func(*batch) Result{
-		func(b *batch) Result { return b.announce(alice, two, true, 0, &Info{}) },
-		func(b *batch) Result { return b.remove(alice, two, 0) },
+		func(b *batch) Result { return b.announce(Asker{Addr: alice}, two, true, 0, &Info{}) },
+		func(b *batch) Result { return b.remove(Asker{Addr: alice}, two, 0) },
 	} {
 		if res := a.do(f); res.Outcome != TooMany {
 			t.Errorf("%+v", res)
 		}
 	}
-	if res := a.do(func(b *batch) Result { return b.announce(alice, one, true, 0, nil) }); res.Outcome != Done {
+	if res := a.do(func(b *batch) Result { return b.announce(Asker{Addr: alice}, one, true, 0, nil) }); res.Outcome != Done {
 		t.Errorf("a known row: %+v", res)
 	}
 }
@@ -210,10 +212,10 @@ func TestClientCannotFillTheTracker(t *testing.T) {
 // A host may take a new address for each torrent.
 func TestHostWithManyPortsCannotFillTheTracker(t *testing.T) {
 	announce := func(n *node, a Addr, id torrentfmt.ID) Outcome {
-		return n.do(func(b *batch) Result { return b.announce(a, id, true, 0, &Info{}) }).Outcome
+		return n.do(func(b *batch) Result { return b.announce(Asker{Addr: a}, id, true, 0, &Info{}) }).Outcome
 	}
 	remove := func(n *node, a Addr, id torrentfmt.ID) Outcome {
-		return n.do(func(b *batch) Result { return b.remove(a, id, 0) }).Outcome
+		return n.do(func(b *batch) Result { return b.remove(Asker{Addr: a}, id, 0) }).Outcome
 	}
 	v4 := func(host, port byte) Addr { return Addr{10: 0xff, 11: 0xff, 12: 10, 15: host, 17: port} }
 	v6 := func(host, port byte) Addr { return Addr{0: 0x20, 7: 1, 15: host, 17: port} }
@@ -247,8 +249,8 @@ func TestHostWithManyPortsCannotFillTheTracker(t *testing.T) {
 			if _, ok := a.get(key{kind: KindRow, torrent: two, addr: c.second}); !ok || *held != MaxHostRows+1 {
 				t.Errorf("what another tracker took is refused, %d rows", *held)
 			}
-			a.do(func(b *batch) Result { return b.leave(c.first, 0) })
-			a.do(func(b *batch) Result { return b.leave(c.second, 0) })
+			a.do(func(b *batch) Result { return b.leave(Asker{Addr: c.first}, 0) })
+			a.do(func(b *batch) Result { return b.leave(Asker{Addr: c.second}, 0) })
 			if *held != MaxHostRows-2 {
 				t.Errorf("%d rows after all left, want %d", *held, MaxHostRows-2)
 			}

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -64,7 +63,7 @@ type store struct {
 	arena   []byte
 }
 
-func openStore(path string) (*store, error) {
+func openStore(path string, node NodeID) (*store, error) {
 	created, err := boltfile.Check(path)
 	if err != nil {
 		return nil, fmt.Errorf("seederlist file %s: %w", path, refused(err))
@@ -78,7 +77,7 @@ func openStore(path string) (*store, error) {
 	if s.db, err = openBolt(path, false); err != nil {
 		return nil, fmt.Errorf("seederlist file %s: %w", path, err)
 	}
-	if err := guarded(s.identify); err != nil {
+	if err := guarded(func() error { return s.identify(node) }); err != nil {
 		_ = s.db.Close()
 		return nil, fmt.Errorf("seederlist file %s: %w", path, err)
 	}
@@ -168,16 +167,16 @@ func (s *store) check() error {
 	})
 }
 
-// identify checks the file, makes it a seederlist if it is empty, and brings
-// it to this program's version.
-func (s *store) identify() error {
+// identify checks the file, makes it node's seederlist if it is empty, and
+// brings it to this program's version.
+func (s *store) identify(node NodeID) error {
 	err := s.check()
 	empty := errors.Is(err, errEmpty)
 	if err != nil && !empty || err == nil && s.version == storeVersion {
 		return err
 	}
 	if empty {
-		_, _ = rand.Read(s.node[:]) // never fails
+		s.node = node
 	}
 	return s.db.Update(func(tx *bolt.Tx) error {
 		for _, b := range [][]byte{bucketMeta, bucketOrigins, bucketVector, bucketEntries, bucketHashes, bucketMembers, bucketDropped} {

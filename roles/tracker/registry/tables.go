@@ -152,7 +152,8 @@ type client struct {
 	host     uint32
 	torrents []uint32 // of all its rows, listed or gone
 	home     mark
-	floor    *mark // nil: none
+	owner    NodeID // what the home says of it
+	floor    *mark  // nil: none
 	// given is the newest stamp that this tracker has answered this client
 	// with. A client that echoes a newer one has been elsewhere meanwhile.
 	given Stamp
@@ -275,7 +276,7 @@ func (t *tables) get(k key) (Entry, bool) {
 		if c == nil || c.home.seq == 0 {
 			return e, false
 		}
-		m, e.Node = c.home, t.nodes[c.home.node]
+		m, e.Node, e.Owner = c.home, t.nodes[c.home.node], c.owner
 	case KindFloor:
 		c := t.client(k.addr)
 		if c == nil || c.floor == nil {
@@ -312,7 +313,7 @@ func (t *tables) set(e *Entry, origin uint32, old func(dotRef)) {
 			old(c.home.ref())
 		}
 		m.node = node
-		c.home = m
+		c.home, c.owner = m, e.Owner
 	case KindFloor:
 		n, c := t.clientOf(e.Addr)
 		if c.floor != nil {

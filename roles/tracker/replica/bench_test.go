@@ -20,7 +20,7 @@ func BenchmarkCatchUp(b *testing.B) {
 		a := client(0)
 		binary.BigEndian.PutUint16(a[16:], uint16(i%30_000)+1)
 		from.Announce(registry.Announcement{
-			Torrent: id, Addr: a, Whole: true, Info: &registry.Info{Name: "file", Size: 1}, Hashes: h,
+			Torrent: id, Asker: registry.Asker{Addr: a}, Whole: true, Info: &registry.Info{Name: "file", Size: 1}, Hashes: h,
 		}, func(_ registry.Result, err error) {
 			if i == rows-1 {
 				last <- err

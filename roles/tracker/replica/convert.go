@@ -40,6 +40,9 @@ func encode(entries []registry.Entry) *wire.Given {
 			w.TorrentId, w.Addr, w.Whole, w.Gone = e.Torrent[:], e.Addr[:], e.Whole, e.Gone
 		case registry.KindHome:
 			w.Addr, w.NodeId = e.Addr[:], e.Node[:]
+			if e.Owner != (registry.NodeID{}) {
+				w.Owner = e.Owner[:]
+			}
 		case registry.KindFloor:
 			w.Addr = e.Addr[:]
 		case registry.KindTorrent:
@@ -170,6 +173,13 @@ func decodeBody(e *registry.Entry, w *wire.Entry) error {
 			return bad("node ID of %d bytes", len(w.GetNodeId()))
 		}
 		e.Node = registry.NodeID(w.GetNodeId())
+		switch len(w.GetOwner()) {
+		case 0:
+		case len(e.Owner):
+			e.Owner = registry.NodeID(w.GetOwner())
+		default:
+			return bad("owner of %d bytes", len(w.GetOwner()))
+		}
 	case registry.KindTorrent:
 		e.Name, e.Size = w.GetFilename(), int64(w.GetFilesize())
 	}

@@ -23,6 +23,7 @@ var samples = []registry.Entry{
 	{Dot: registry.Dot{Origin: registry.Origin{1}, Seq: 7}, Stamp: 8, Kind: registry.KindHome, Addr: registry.Addr{5}, Node: registry.NodeID{6}},
 	{Dot: registry.Dot{Origin: registry.Origin{3}, Seq: 9}, Stamp: 10, Kind: registry.KindFloor, Addr: registry.Addr{7}},
 	{Dot: registry.Dot{Origin: registry.Origin{1}, Seq: 11}, Stamp: 12, Kind: registry.KindTorrent, Torrent: torrentfmt.ID{8}, Name: "a file", Size: 1 << 40},
+	{Dot: registry.Dot{Origin: registry.Origin{1}, Seq: 13}, Stamp: 14, Kind: registry.KindHome, Addr: registry.Addr{6}, Node: registry.NodeID{6}, Owner: registry.NodeID{7}},
 }
 
 func TestEntriesSurviveTheWay(t *testing.T) {
@@ -56,6 +57,7 @@ func TestImpossibleEntriesAreRefused(t *testing.T) {
 		"short torrent":        func(g *wire.Given) { g.Entries[0].TorrentId = nil },
 		"short address":        func(g *wire.Given) { g.Entries[3].Addr = []byte{1} },
 		"short node":           func(g *wire.Given) { g.Entries[2].NodeId = []byte{1} },
+		"short owner":          func(g *wire.Given) { g.Entries[5].Owner = []byte{1} },
 		"path as filename":     func(g *wire.Given) { g.Entries[4].Filename = "a/b" },
 		"negative size":        func(g *wire.Given) { g.Entries[4].Filesize = 1 << 63 },
 		"another hash length":  func(g *wire.Given) { g.Entries[4].HashLength = 20 },

@@ -95,7 +95,7 @@ func share(t testing.TB, r *registry.Registry, n int, c byte, echo registry.Stam
 	id, h := torrent(n)
 	return done(t, func(f func(registry.Result, error)) {
 		r.Announce(registry.Announcement{
-			Torrent: id, Addr: client(c), Whole: true, Echo: echo,
+			Torrent: id, Asker: registry.Asker{Addr: client(c)}, Whole: true, Echo: echo,
 			Info: &registry.Info{Name: "file", Size: 1}, Hashes: h,
 		}, f)
 	})
@@ -103,7 +103,7 @@ func share(t testing.TB, r *registry.Registry, n int, c byte, echo registry.Stam
 
 func unshare(t testing.TB, r *registry.Registry, n int, c byte, echo registry.Stamp) registry.Stamp {
 	id, _ := torrent(n)
-	return done(t, func(f func(registry.Result, error)) { r.Remove(client(c), id, echo, f) })
+	return done(t, func(f func(registry.Result, error)) { r.Remove(registry.Asker{Addr: client(c)}, id, echo, f) })
 }
 
 // until waits for something that the other goroutines bring about.
@@ -134,7 +134,7 @@ func TestGoneRowsAreDroppedOnceBothKnowOfThem(t *testing.T) {
 	echo := share(t, a, 1, 1, 0)
 	share(t, a, 2, 2, 0)
 	unshare(t, a, 1, 1, echo)
-	done(t, func(f func(registry.Result, error)) { b.Leave(client(3), echo, f) })
+	done(t, func(f func(registry.Result, error)) { b.Leave(registry.Asker{Addr: client(3)}, echo, f) })
 	stop := both(t, a, b)
 	defer stop()
 	until(t, "only the listed row is left", func() bool {
@@ -186,7 +186,7 @@ func TestTrackerOnABackupDoesNotBringBackWhatWasDropped(t *testing.T) {
 		stop = both(t, a, b)
 		step(t, a, b)
 		until(t, "lists are equal", func() bool { return a.Stats().Listed == 2 && b.Stats().Listed == 2 })
-		done(t, func(f func(registry.Result, error)) { b.Leave(client(3), 0, f) })
+		done(t, func(f func(registry.Result, error)) { b.Leave(registry.Asker{Addr: client(3)}, 0, f) })
 		until(t, "the third has left", func() bool { return a.Stats().Listed == 1 && b.Stats().Listed == 1 })
 		stop()
 	}
