@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mtor-dev/mtor/roles/client/control"
+	"github.com/mtor-dev/mtor/roles/client/peer"
 	"github.com/mtor-dev/mtor/roles/client/storage"
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport/transporttest"
@@ -103,7 +104,7 @@ func TestTheBoundOfSessionsFollowsItsChanges(t *testing.T) {
 		c, _ := start(t, network, filepath.Join(dir, name))
 		get(t, c, mtorrent, filepath.Join(dir, name+"-copy"))
 		eventually(t, name+" to be let in", func() bool {
-			c.peers.reach(seeder.Addr(), id(t, mtorrent))
+			c.peers.reach(seeder.Addr(), peer.ID{}, id(t, mtorrent))
 			return only(t, c).State == control.Seeding
 		})
 		return c
@@ -111,7 +112,7 @@ func TestTheBoundOfSessionsFollowsItsChanges(t *testing.T) {
 	whole("b") // one, so that the seeder finds room to dial
 	refused, _ := start(t, network, filepath.Join(dir, "c"))
 	get(t, refused, mtorrent, filepath.Join(dir, "c-copy"))
-	refused.peers.reach(seeder.Addr(), id(t, mtorrent))
+	refused.peers.reach(seeder.Addr(), peer.ID{}, id(t, mtorrent))
 	eventually(t, "the refusal", func() bool {
 		refused.peers.mu.Lock()
 		defer refused.peers.mu.Unlock()
@@ -153,7 +154,7 @@ func TestATorrentThatCannotGoOnHoldsNoPlaceInTheQueue(t *testing.T) {
 	if got := notes(t, c)[1:]; fmt.Sprint(got) != fmt.Sprint([]string{"", "queued", "queued", "queued"}) {
 		t.Errorf("behind a changed seed: %q", got)
 	}
-	c.peers.reach(seeder.Addr(), id(t, mtorrents[0]))
+	c.peers.reach(seeder.Addr(), peer.ID{}, id(t, mtorrents[0]))
 	eventually(t, "the failure", func() bool {
 		list, _ := c.Downloads(t.Context())
 		return list[1].State == control.Failed
