@@ -1,15 +1,21 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/mtor-dev/mtor/config"
+	"github.com/mtor-dev/mtor/roles/tracker/registry"
 	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/transport"
 )
@@ -54,6 +60,30 @@ func TestLogSaysWhatACodeMeans(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %s in\n%s", want, b.String())
 		}
+	}
+}
+
+func TestLogInJSONSaysWhatTheTextSays(t *testing.T) {
+	var b strings.Builder
+	log := newLogger(&b, config.LogJSON, slog.LevelInfo)
+	var nobody *net.TCPAddr
+	log.Warn("one", "node", registry.NodeID{0xab, 1}, "in", 1500*time.Microsecond, "peers", []string{"a"}, "addr", nobody,
+		"error", &transport.AbortError{Code: transport.Code(wire.Error_ERROR_TOO_MANY)})
+	var line map[string]any
+	if err := json.Unmarshal([]byte(b.String()), &line); err != nil {
+		t.Fatal(err)
+	}
+	when, err := time.Parse(time.RFC3339Nano, fmt.Sprint(line["time"]))
+	if err != nil || time.Since(when) > time.Hour {
+		t.Errorf("time is %v: %v", line["time"], err)
+	}
+	delete(line, "time")
+	want := map[string]any{
+		"level": "WARN", "msg": "one", "node": "ab01" + strings.Repeat("0", 36), "in": "1.5ms", "peers": []any{"a"},
+		"addr": "<nil>", "error": "stream aborted by this side (over a limit there)",
+	}
+	if diff := cmp.Diff(want, line); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
