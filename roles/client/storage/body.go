@@ -38,9 +38,9 @@ type body interface {
 	// distinct refuses, with an *OccupiedError, a folder in which two paths
 	// could lead to one file: the pieces of one would overwrite the other's.
 	distinct() error
-	// reserve gives every file its size and its room on the disk; it may be
-	// called again. A *FullError, or one that IsDiskFull knows, is a disk that
-	// has not that much.
+	// reserve gives every file its size and begins to give it its room on the
+	// disk; it may be called again. A *FullError, or one that IsDiskFull knows, is
+	// a disk that has not that much.
 	reserve(ctx context.Context) error
 	// hole reports whether nothing was ever written to n bytes at off.
 	hole(off, n int64) bool
@@ -55,6 +55,17 @@ type fileBody struct {
 	size int64      // the torrent's
 	seek sync.Mutex // holds the file's offset, which nothing else uses
 	seen fs.FileInfo
+	room room
+	dirt dirt
+}
+
+func (f *fileBody) WriteAt(p []byte, off int64) (int, error) {
+	f.room.ahead(f.File, aheadFactor*int64(len(p)))
+	n, err := f.File.WriteAt(p, off)
+	if f.dirt.add(n) {
+		writeBack(f.File)
+	}
+	return n, err
 }
 
 func (f *fileBody) section(off, n int64) *io.SectionReader {
@@ -108,7 +119,7 @@ func (f *fileBody) reserve(ctx context.Context) error {
 	if err := checkRoom(f.File, f.size-allocated(info)); err != nil {
 		return err
 	}
-	return preallocate(ctx, f.File, f.size)
+	return f.room.reserve(ctx, f.File, f.size, reserveTime)
 }
 
 func (f *fileBody) hole(off, n int64) bool {
@@ -352,7 +363,7 @@ func (f *folderBody) reserveOne(ctx context.Context, i int) error {
 	if info, err := file.Stat(); err != nil || info.Size() > f.Size(i) {
 		return errors.Join(err, file.Truncate(f.Size(i)))
 	}
-	return preallocate(ctx, file, f.Size(i))
+	return new(room).reserve(ctx, file, f.Size(i), forever)
 }
 
 // hole opens files of its own: it moves their offsets. A file that is missing

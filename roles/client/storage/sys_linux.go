@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,44 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// allocStep is how much is allocated in one system call: between two, a
-// download can be cancelled.
-const allocStep = 256 << 20
-
-// preallocate gives the file its size and all of its blocks, so that a disk
-// that is too small says so before the download begins. On file systems without
-// fallocate(2) it gets the size alone.
-func preallocate(ctx context.Context, file *os.File, size int64) error {
-	conn, err := file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var sysErr error
-	if err := conn.Control(func(fd uintptr) { sysErr = allocate(ctx, int(fd), size) }); err != nil {
-		return err
-	}
-	if errors.Is(sysErr, unix.EOPNOTSUPP) || errors.Is(sysErr, unix.ENOSYS) {
-		return file.Truncate(size)
-	}
-	return sysErr
-}
-
 // checkRoom refuses, with a *FullError, need bytes more than are free on the disk
 // of file. Asking first spares the other programs of this machine a full disk
 // for the moment that it takes to find out. File systems without a limit of their
 // own say zero.
 func checkRoom(file *os.File, need int64) error {
-	conn, err := file.SyscallConn()
-	if err != nil {
-		return err
-	}
 	var disk unix.Statfs_t
-	var sysErr error
-	if err := conn.Control(func(fd uintptr) { sysErr = unix.Fstatfs(int(fd), &disk) }); err != nil {
-		return err
+	if err := control(file, func(fd int) error { return unix.Fstatfs(fd, &disk) }); err != nil {
+		return nil //nolint:nilerr // then the writing tells
 	}
 	free := int64(disk.Bfree) * disk.Bsize
-	if sysErr == nil && disk.Blocks > 0 && need > free {
+	if disk.Blocks > 0 && need > free {
 		return &FullError{Path: file.Name(), Lacks: need - free, Err: unix.ENOSPC}
 	}
 	return nil
@@ -61,22 +33,37 @@ func allocated(info fs.FileInfo) int64 {
 	return 0
 }
 
-func allocate(ctx context.Context, fd int, size int64) error {
-	for off := int64(0); off < size; {
-		if err := ctx.Err(); err != nil {
-			return err
+// allocate gives n bytes of the file at off their blocks. File systems without
+// fallocate(2) answer errors.ErrUnsupported.
+func allocate(file *os.File, off, n int64) error {
+	return control(file, func(fd int) error {
+		for {
+			if err := unix.Fallocate(fd, 0, off, n); err != unix.EINTR {
+				return err
+			}
 		}
-		n := min(allocStep, size-off)
-		err := unix.Fallocate(fd, 0, off, n)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		off += n
+	})
+}
+
+// writeBack begins to write to the disk what the page cache holds of the file,
+// and waits for none of it but a place in the disk's queue.
+func writeBack(file *os.File) {
+	_ = control(file, func(fd int) error { // Sync finds what cannot be written
+		return unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+	})
+}
+
+// control calls f with the file's descriptor.
+func control(file *os.File, f func(fd int) error) error {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return err
 	}
-	return nil
+	var sysErr error
+	if err := conn.Control(func(fd uintptr) { sysErr = f(int(fd)) }); err != nil {
+		return err
+	}
+	return sysErr
 }
 
 // renameNoReplace gives the file from the name to, or fails with fs.ErrExist.
@@ -86,21 +73,14 @@ func renameNoReplace(root *os.Root, from, to string) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }() // only a handle
-	conn, err := dir.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var sysErr error
-	if err := conn.Control(func(fd uintptr) {
-		sysErr = unix.Renameat2(int(fd), from, int(fd), to, unix.RENAME_NOREPLACE)
-	}); err != nil {
-		return err
-	}
+	err = control(dir, func(fd int) error {
+		return unix.Renameat2(fd, from, fd, to, unix.RENAME_NOREPLACE)
+	})
 	// EINVAL: the file system does not know the flag.
-	if errors.Is(sysErr, unix.ENOSYS) || errors.Is(sysErr, unix.EINVAL) || errors.Is(sysErr, unix.EOPNOTSUPP) {
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
 		return renameByLink(root, from, to)
 	}
-	return sysErr
+	return err
 }
 
 // isHole reports whether nothing was ever written to n bytes at off. It moves

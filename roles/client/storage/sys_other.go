@@ -3,13 +3,16 @@
 package storage
 
 import (
-	"context"
+	"errors"
 	"io/fs"
 	"os"
 )
 
-// preallocate gives the file its size. The blocks come as they are written.
-func preallocate(_ context.Context, file *os.File, size int64) error { return file.Truncate(size) }
+// allocate does nothing: the blocks come as they are written.
+func allocate(*os.File, int64, int64) error { return errors.ErrUnsupported }
+
+// writeBack leaves the time of writing to the system.
+func writeBack(*os.File) {}
 
 // checkRoom leaves it to the system to say that the disk is full.
 func checkRoom(*os.File, int64) error { return nil }

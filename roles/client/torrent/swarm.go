@@ -228,6 +228,9 @@ func (s *swarm) gotPiece(e arrived, src *source) {
 	s.received += n
 	if src != nil {
 		src.received += n
+		if src.rate == 0 { // until then each piece proves that more can be asked for
+			src.window = min(src.window+1, maxWindow)
+		}
 	}
 	if s.have.Test(uint(e.piece)) {
 		return // the other one of an endgame pair was first
