@@ -14,7 +14,7 @@ func RegisterDisks(reg prometheus.Registerer, folders ...Folder) {
 	size := g.desc("mtor_disk_size_bytes", "Size of the file system of a folder of mtor's.", "of")
 	g.read = func(ch chan<- prometheus.Metric) {
 		for _, f := range folders {
-			if have, all, err := diskRoom(f.Path); err == nil {
+			if have, all, err := DiskRoom(f.Path); err == nil {
 				constant(ch, free, float64(have), f.Of)
 				constant(ch, size, float64(all), f.Of)
 			}

@@ -4,4 +4,5 @@ package metrics
 
 import "errors"
 
-func diskRoom(string) (free, size uint64, err error) { return 0, 0, errors.ErrUnsupported }
+// DiskRoom cannot be told on this system.
+func DiskRoom(string) (free, size uint64, err error) { return 0, 0, errors.ErrUnsupported }

@@ -4,9 +4,9 @@ package metrics
 
 import "golang.org/x/sys/unix"
 
-// diskRoom is what a user may still write below path, and the size of its file
+// DiskRoom is what a user may still write below path, and the size of its file
 // system, in bytes.
-func diskRoom(path string) (free, size uint64, err error) {
+func DiskRoom(path string) (free, size uint64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
 		return 0, 0, err

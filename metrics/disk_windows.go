@@ -2,9 +2,9 @@ package metrics
 
 import "golang.org/x/sys/windows"
 
-// diskRoom is what a user may still write below path, and the size of its file
+// DiskRoom is what a user may still write below path, and the size of its file
 // system, in bytes.
-func diskRoom(path string) (free, size uint64, err error) {
+func DiskRoom(path string) (free, size uint64, err error) {
 	p, err := windows.UTF16PtrFromString(path)
 	if err != nil {
 		return 0, 0, err

@@ -7,7 +7,7 @@ import (
 )
 
 // Requests are the values of the label request.
-var Requests = []string{"announce", "seederlist", "remove", "leave", "renew"}
+var Requests = []string{"announce", "seederlist", "remove", "leave", "renew", "probe"}
 
 // Tracker counts what a tracker does. Its methods may be called from many
 // goroutines; none waits for a scrape.

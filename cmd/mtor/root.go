@@ -27,6 +27,7 @@ gets them, piece by piece, from all who have them.
 		newTorrentCmd(),
 		newConfigCmd(),
 		newKeygenCmd(),
+		newDoctorCmd(),
 		newDemoCmd(),
 		newBenchCmd(),
 		newManCmd(),

@@ -42,6 +42,9 @@ func (q *requests) handle(req *wire.Request) (*slot, error) {
 	if k, ok := req.GetKind().(*wire.Request_SeederList); ok {
 		return q.list(req.GetAddr(), k.SeederList), nil
 	}
+	if k, ok := req.GetKind().(*wire.Request_Probe); ok {
+		return q.probe(req.GetAddr(), k.Probe), nil
+	}
 	addr, refusal := q.address(req.GetAddr())
 	if refusal != nil {
 		return refusal, nil

@@ -309,7 +309,7 @@ func TestClientThatReadsNoRepliesIsEnded(t *testing.T) {
 }
 
 func TestAllowanceForgetsSourcesThatHaveItBack(t *testing.T) {
-	a := allowance{burst: hashRefill}
+	a := allowance{burst: hashRefill, refill: hashRefill}
 	now := time.Unix(1_000_000, 0)
 	for i := range 3 * maxSources {
 		ip := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})

@@ -34,6 +34,13 @@ const (
 	torrentCost = 1 << 10
 	// maxSources bounds the sources that are remembered for that.
 	maxSources = 100_000
+
+	// A self-check asks a few times, and may have this tracker dial its host.
+	// Each source may ask probeBurst times at once, and probeRefill times a
+	// second after that; maxDialBacks bounds the dials under way for all.
+	probeBurst   = 20
+	probeRefill  = 1
+	maxDialBacks = 16
 )
 
 // limits are the bounds that tests make smaller.
@@ -41,12 +48,14 @@ type limits struct {
 	sessions      int
 	sessionsPerIP int
 	hashBurst     float64
+	probeBurst    float64
 }
 
 var defaultLimits = limits{
 	sessions:      maxSessions,
 	sessionsPerIP: maxSessionsPerIP,
 	hashBurst:     hashBurst,
+	probeBurst:    probeBurst,
 }
 
 // sourceOf is who is counted as one stranger: an IPv4 address, or the network
@@ -62,9 +71,10 @@ func sourceOf(ip netip.Addr) netip.Addr {
 	return p.Addr()
 }
 
-// allowance gives each source its bytes of hash strings: a token bucket each.
+// allowance gives each source so much of something, bytes of hash strings for
+// instance: a token bucket each.
 type allowance struct {
-	burst float64
+	burst, refill float64 // at once, and a second after that
 
 	mu sync.Mutex
 	by map[netip.Addr]bucket
@@ -76,9 +86,9 @@ type bucket struct {
 	at   time.Time
 }
 
-// after is what is left at a later moment.
-func (b bucket) after(now time.Time, burst float64) float64 {
-	return min(burst, b.left+now.Sub(b.at).Seconds()*hashRefill)
+// after is what a source has left at a later moment.
+func (a *allowance) after(b bucket, now time.Time) float64 {
+	return min(a.burst, b.left+now.Sub(b.at).Seconds()*a.refill)
 }
 
 // take takes n bytes of a source's allowance, or nothing.
@@ -90,7 +100,7 @@ func (a *allowance) take(source netip.Addr, n int64, now time.Time) bool {
 	}
 	left := a.burst
 	if b, ok := a.by[source]; ok {
-		left = b.after(now, a.burst)
+		left = a.after(b, now)
 	} else if len(a.by) >= maxSources {
 		a.prune(now)
 	}
@@ -106,7 +116,7 @@ func (a *allowance) take(source netip.Addr, n int64, now time.Time) bool {
 // would be worse.
 func (a *allowance) prune(now time.Time) {
 	for s, b := range a.by {
-		if b.after(now, a.burst) >= a.burst {
+		if a.after(b, now) >= a.burst {
 			delete(a.by, s)
 		}
 	}

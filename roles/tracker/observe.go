@@ -43,6 +43,8 @@ func kindOf(req *wire.Request) string {
 		return "leave"
 	case *wire.Request_Renew:
 		return "renew"
+	case *wire.Request_Probe:
+		return "probe"
 	}
 	return "unknown"
 }

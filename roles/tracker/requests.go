@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,7 +34,8 @@ type requests struct {
 	// changing counts the changes that are on their way to the disk. While
 	// there are any, no answer may be taken from what is already durable.
 	changing atomic.Int32
-	last     registry.Addr // the client that the last request was of
+	dials    sync.WaitGroup // for self-checks, under way
+	last     registry.Addr  // the client that the last request was of
 	// told is what this stream's client has heard of the other trackers; the
 	// answering goroutine's.
 	told *peers
@@ -75,6 +77,7 @@ func (s *session) requests(ctx context.Context, st transport.Stream, in *wire.Re
 		err = cause
 	}
 	cancel(nil)
+	q.dials.Wait()
 	return err
 }
 

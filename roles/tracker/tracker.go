@@ -76,6 +76,8 @@ type Tracker struct {
 	clients   *semaphore.Weighted // of hash strings, in bytes
 	pulls     *semaphore.Weighted // the same from trackers
 	bring     allowance           // of hash strings, by source
+	probes    allowance           // of self-checks, by source
+	dialBacks chan struct{}       // a place for each dial for one
 	doors     doors
 	sessions  sync.WaitGroup
 }
@@ -105,14 +107,16 @@ func New(ctx context.Context, o Options) (*Tracker, error) {
 		return nil, err
 	}
 	t := &Tracker{
-		opts:     o,
-		log:      o.Log,
-		reg:      reg,
-		repeered: make(chan struct{}, 1),
-		clients:  semaphore.NewWeighted(hashBudget),
-		bring:    allowance{burst: o.limits.hashBurst},
-		doors:    doors{limits: o.limits},
-		pulls:    semaphore.NewWeighted(max(hashBudget, replica.MaxHashes)),
+		opts:      o,
+		log:       o.Log,
+		reg:       reg,
+		repeered:  make(chan struct{}, 1),
+		dialBacks: make(chan struct{}, maxDialBacks),
+		clients:   semaphore.NewWeighted(hashBudget),
+		bring:     allowance{burst: o.limits.hashBurst, refill: hashRefill},
+		probes:    allowance{burst: o.limits.probeBurst, refill: probeRefill},
+		doors:     doors{limits: o.limits},
+		pulls:     semaphore.NewWeighted(max(hashBudget, replica.MaxHashes)),
 	}
 	t.observe()
 	t.peers.Store(ps)

@@ -412,6 +412,7 @@ type Request struct {
 	//	*Request_Remove
 	//	*Request_Leave
 	//	*Request_Renew
+	//	*Request_Probe
 	Kind isRequest_Kind `protobuf_oneof:"kind"`
 	// The address that the client is reached at, "ip:port". Needed by all but
 	// seeder_list. It must be the session's source IP.
@@ -504,6 +505,15 @@ func (x *Request) GetRenew() *Renew {
 	return nil
 }
 
+func (x *Request) GetProbe() *Probe {
+	if x != nil {
+		if x, ok := x.Kind.(*Request_Probe); ok {
+			return x.Probe
+		}
+	}
+	return nil
+}
+
 func (x *Request) GetAddr() string {
 	if x != nil {
 		return x.Addr
@@ -542,6 +552,10 @@ type Request_Renew struct {
 	Renew *Renew `protobuf:"bytes,5,opt,name=renew,proto3,oneof"`
 }
 
+type Request_Probe struct {
+	Probe *Probe `protobuf:"bytes,8,opt,name=probe,proto3,oneof"`
+}
+
 func (*Request_Announce) isRequest_Kind() {}
 
 func (*Request_SeederList) isRequest_Kind() {}
@@ -551,6 +565,8 @@ func (*Request_Remove) isRequest_Kind() {}
 func (*Request_Leave) isRequest_Kind() {}
 
 func (*Request_Renew) isRequest_Kind() {}
+
+func (*Request_Probe) isRequest_Kind() {}
 
 // Announce lists the client for a torrent.
 type Announce struct {
@@ -831,6 +847,55 @@ func (x *Renew) GetDigest() []byte {
 	return nil
 }
 
+// Probe asks how the tracker and the way to it are, for a self-check. It changes
+// nothing. A tracker answers some a minute to each source, and refuses more with
+// ERROR_TOO_MANY.
+type Probe struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Dial the request's addr over each transport, if its IP is the session's
+	// source: nobody can have another address dialled.
+	DialBack      bool `protobuf:"varint,1,opt,name=dial_back,json=dialBack,proto3" json:"dial_back,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Probe) Reset() {
+	*x = Probe{}
+	mi := &file_mtor_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Probe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Probe) ProtoMessage() {}
+
+func (x *Probe) ProtoReflect() protoreflect.Message {
+	mi := &file_mtor_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Probe.ProtoReflect.Descriptor instead.
+func (*Probe) Descriptor() ([]byte, []int) {
+	return file_mtor_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Probe) GetDialBack() bool {
+	if x != nil {
+		return x.DialBack
+	}
+	return false
+}
+
 type Reply struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Error   Error                  `protobuf:"varint,1,opt,name=error,proto3,enum=mtor.v1.Error" json:"error,omitempty"` // ERROR_NONE: done, and durable
@@ -843,13 +908,14 @@ type Reply struct {
 	// name them; at most 8. Of the first Announce or Renew of each stream that
 	// succeeds. The client keeps them for when those it knows are gone.
 	Trackers      []string `protobuf:"bytes,6,rep,name=trackers,proto3" json:"trackers,omitempty"`
+	Probed        *Probed  `protobuf:"bytes,8,opt,name=probed,proto3" json:"probed,omitempty"` // of Probe
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_mtor_proto_msgTypes[9]
+	mi := &file_mtor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +927,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[9]
+	mi := &file_mtor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +940,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{9}
+	return file_mtor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Reply) GetError() Error {
@@ -919,6 +985,270 @@ func (x *Reply) GetTrackers() []string {
 	return nil
 }
 
+func (x *Reply) GetProbed() *Probed {
+	if x != nil {
+		return x.Probed
+	}
+	return nil
+}
+
+// Probed is a tracker at one moment.
+type Probed struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	NodeId  []byte                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	ClockMs int64                  `protobuf:"varint,2,opt,name=clock_ms,json=clockMs,proto3" json:"clock_ms,omitempty"` // its clock: Unix time in milliseconds
+	Source  string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`                   // the IP that the session comes from
+	Refused string                 `protobuf:"bytes,4,opt,name=refused,proto3" json:"refused,omitempty"`                 // why addr would not be listed; empty if it would
+	// What it accounts for, and what it lists: 20 bytes each, equal at trackers
+	// that agree. The lists are worth comparing only where vectors are equal.
+	Vector        []byte         `protobuf:"bytes,5,opt,name=vector,proto3" json:"vector,omitempty"`
+	List          []byte         `protobuf:"bytes,6,opt,name=list,proto3" json:"list,omitempty"`
+	Torrents      uint64         `protobuf:"varint,7,opt,name=torrents,proto3" json:"torrents,omitempty"`
+	Listed        uint64         `protobuf:"varint,8,opt,name=listed,proto3" json:"listed,omitempty"` // rows: a client counts once for each of its torrents
+	Links         []*ProbedLink  `protobuf:"bytes,9,rep,name=links,proto3" json:"links,omitempty"`    // with the other trackers, at most 64
+	Dialled       []*DialledBack `protobuf:"bytes,10,rep,name=dialled,proto3" json:"dialled,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Probed) Reset() {
+	*x = Probed{}
+	mi := &file_mtor_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Probed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Probed) ProtoMessage() {}
+
+func (x *Probed) ProtoReflect() protoreflect.Message {
+	mi := &file_mtor_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Probed.ProtoReflect.Descriptor instead.
+func (*Probed) Descriptor() ([]byte, []int) {
+	return file_mtor_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Probed) GetNodeId() []byte {
+	if x != nil {
+		return x.NodeId
+	}
+	return nil
+}
+
+func (x *Probed) GetClockMs() int64 {
+	if x != nil {
+		return x.ClockMs
+	}
+	return 0
+}
+
+func (x *Probed) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Probed) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
+func (x *Probed) GetVector() []byte {
+	if x != nil {
+		return x.Vector
+	}
+	return nil
+}
+
+func (x *Probed) GetList() []byte {
+	if x != nil {
+		return x.List
+	}
+	return nil
+}
+
+func (x *Probed) GetTorrents() uint64 {
+	if x != nil {
+		return x.Torrents
+	}
+	return 0
+}
+
+func (x *Probed) GetListed() uint64 {
+	if x != nil {
+		return x.Listed
+	}
+	return 0
+}
+
+func (x *Probed) GetLinks() []*ProbedLink {
+	if x != nil {
+		return x.Links
+	}
+	return nil
+}
+
+func (x *Probed) GetDialled() []*DialledBack {
+	if x != nil {
+		return x.Dialled
+	}
+	return nil
+}
+
+// ProbedLink is another tracker as the one that was asked sees it.
+type ProbedLink struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Addr          string                 `protobuf:"bytes,1,opt,name=addr,proto3" json:"addr,omitempty"`                   // as configured; empty for one that is not
+	NodeId        []byte                 `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"` // empty until it was reached once
+	Connected     bool                   `protobuf:"varint,3,opt,name=connected,proto3" json:"connected,omitempty"`        // the one asked pulls from it
+	Following     bool                   `protobuf:"varint,4,opt,name=following,proto3" json:"following,omitempty"`        // it pulls from the one asked
+	Behind        uint64                 `protobuf:"varint,5,opt,name=behind,proto3" json:"behind,omitempty"`              // changes that it has not acknowledged
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbedLink) Reset() {
+	*x = ProbedLink{}
+	mi := &file_mtor_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbedLink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbedLink) ProtoMessage() {}
+
+func (x *ProbedLink) ProtoReflect() protoreflect.Message {
+	mi := &file_mtor_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbedLink.ProtoReflect.Descriptor instead.
+func (*ProbedLink) Descriptor() ([]byte, []int) {
+	return file_mtor_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ProbedLink) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+func (x *ProbedLink) GetNodeId() []byte {
+	if x != nil {
+		return x.NodeId
+	}
+	return nil
+}
+
+func (x *ProbedLink) GetConnected() bool {
+	if x != nil {
+		return x.Connected
+	}
+	return false
+}
+
+func (x *ProbedLink) GetFollowing() bool {
+	if x != nil {
+		return x.Following
+	}
+	return false
+}
+
+func (x *ProbedLink) GetBehind() uint64 {
+	if x != nil {
+		return x.Behind
+	}
+	return 0
+}
+
+// DialledBack is what came of dialling a client over one transport.
+type DialledBack struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Scheme        string                 `protobuf:"bytes,1,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	NodeId        []byte                 `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"` // of who answered; empty if nobody of mtor did
+	Error         string                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`                 // why nobody did
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DialledBack) Reset() {
+	*x = DialledBack{}
+	mi := &file_mtor_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DialledBack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DialledBack) ProtoMessage() {}
+
+func (x *DialledBack) ProtoReflect() protoreflect.Message {
+	mi := &file_mtor_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DialledBack.ProtoReflect.Descriptor instead.
+func (*DialledBack) Descriptor() ([]byte, []int) {
+	return file_mtor_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DialledBack) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+func (x *DialledBack) GetNodeId() []byte {
+	if x != nil {
+		return x.NodeId
+	}
+	return nil
+}
+
+func (x *DialledBack) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // SeederSet packs peers: each is IP, port (2 bytes, big endian), flags (1
 // byte; 1: whole; 2: its node ID is known). So an IPv4 peer is 7 bytes, an IPv6
 // peer 19.
@@ -936,7 +1266,7 @@ type SeederSet struct {
 
 func (x *SeederSet) Reset() {
 	*x = SeederSet{}
-	mi := &file_mtor_proto_msgTypes[10]
+	mi := &file_mtor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +1278,7 @@ func (x *SeederSet) String() string {
 func (*SeederSet) ProtoMessage() {}
 
 func (x *SeederSet) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[10]
+	mi := &file_mtor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1291,7 @@ func (x *SeederSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeederSet.ProtoReflect.Descriptor instead.
 func (*SeederSet) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{10}
+	return file_mtor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SeederSet) GetIpv4() []byte {
@@ -1006,7 +1336,7 @@ type Torrent struct {
 
 func (x *Torrent) Reset() {
 	*x = Torrent{}
-	mi := &file_mtor_proto_msgTypes[11]
+	mi := &file_mtor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1348,7 @@ func (x *Torrent) String() string {
 func (*Torrent) ProtoMessage() {}
 
 func (x *Torrent) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[11]
+	mi := &file_mtor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1361,7 @@ func (x *Torrent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Torrent.ProtoReflect.Descriptor instead.
 func (*Torrent) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{11}
+	return file_mtor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Torrent) GetTorrentId() []byte {
@@ -1053,7 +1383,7 @@ type Bitfield struct {
 
 func (x *Bitfield) Reset() {
 	*x = Bitfield{}
-	mi := &file_mtor_proto_msgTypes[12]
+	mi := &file_mtor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1395,7 @@ func (x *Bitfield) String() string {
 func (*Bitfield) ProtoMessage() {}
 
 func (x *Bitfield) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[12]
+	mi := &file_mtor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1408,7 @@ func (x *Bitfield) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bitfield.ProtoReflect.Descriptor instead.
 func (*Bitfield) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{12}
+	return file_mtor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Bitfield) GetWhole() bool {
@@ -1109,7 +1439,7 @@ type PeerEvent struct {
 
 func (x *PeerEvent) Reset() {
 	*x = PeerEvent{}
-	mi := &file_mtor_proto_msgTypes[13]
+	mi := &file_mtor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1451,7 @@ func (x *PeerEvent) String() string {
 func (*PeerEvent) ProtoMessage() {}
 
 func (x *PeerEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[13]
+	mi := &file_mtor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1464,7 @@ func (x *PeerEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerEvent.ProtoReflect.Descriptor instead.
 func (*PeerEvent) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{13}
+	return file_mtor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PeerEvent) GetKind() isPeerEvent_Kind {
@@ -1203,7 +1533,7 @@ type Have struct {
 
 func (x *Have) Reset() {
 	*x = Have{}
-	mi := &file_mtor_proto_msgTypes[14]
+	mi := &file_mtor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1545,7 @@ func (x *Have) String() string {
 func (*Have) ProtoMessage() {}
 
 func (x *Have) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[14]
+	mi := &file_mtor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1558,7 @@ func (x *Have) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Have.ProtoReflect.Descriptor instead.
 func (*Have) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{14}
+	return file_mtor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Have) GetPieces() []uint32 {
@@ -1248,7 +1578,7 @@ type Withdraw struct {
 
 func (x *Withdraw) Reset() {
 	*x = Withdraw{}
-	mi := &file_mtor_proto_msgTypes[15]
+	mi := &file_mtor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1590,7 @@ func (x *Withdraw) String() string {
 func (*Withdraw) ProtoMessage() {}
 
 func (x *Withdraw) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[15]
+	mi := &file_mtor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1603,7 @@ func (x *Withdraw) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Withdraw.ProtoReflect.Descriptor instead.
 func (*Withdraw) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{15}
+	return file_mtor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Withdraw) GetPieces() []uint32 {
@@ -1292,7 +1622,7 @@ type Bye struct {
 
 func (x *Bye) Reset() {
 	*x = Bye{}
-	mi := &file_mtor_proto_msgTypes[16]
+	mi := &file_mtor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1304,7 +1634,7 @@ func (x *Bye) String() string {
 func (*Bye) ProtoMessage() {}
 
 func (x *Bye) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[16]
+	mi := &file_mtor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1317,7 +1647,7 @@ func (x *Bye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bye.ProtoReflect.Descriptor instead.
 func (*Bye) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{16}
+	return file_mtor_proto_rawDescGZIP(), []int{20}
 }
 
 // Piece asks for one piece. The answer is the raw bytes of the piece and the
@@ -1332,7 +1662,7 @@ type Piece struct {
 
 func (x *Piece) Reset() {
 	*x = Piece{}
-	mi := &file_mtor_proto_msgTypes[17]
+	mi := &file_mtor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1674,7 @@ func (x *Piece) String() string {
 func (*Piece) ProtoMessage() {}
 
 func (x *Piece) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[17]
+	mi := &file_mtor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1687,7 @@ func (x *Piece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Piece.ProtoReflect.Descriptor instead.
 func (*Piece) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{17}
+	return file_mtor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Piece) GetTorrentId() []byte {
@@ -1384,7 +1714,7 @@ type Pull struct {
 
 func (x *Pull) Reset() {
 	*x = Pull{}
-	mi := &file_mtor_proto_msgTypes[18]
+	mi := &file_mtor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1396,7 +1726,7 @@ func (x *Pull) String() string {
 func (*Pull) ProtoMessage() {}
 
 func (x *Pull) ProtoReflect() protoreflect.Message {
-	mi := &file_mtor_proto_msgTypes[18]
+	mi := &file_mtor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1409,7 +1739,7 @@ func (x *Pull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pull.ProtoReflect.Descriptor instead.
 func (*Pull) Descriptor() ([]byte, []int) {
-	return file_mtor_proto_rawDescGZIP(), []int{18}
+	return file_mtor_proto_rawDescGZIP(), []int{22}
 }
 
 var File_mtor_proto protoreflect.FileDescriptor
@@ -1433,14 +1763,15 @@ const file_mtor_proto_rawDesc = "" +
 	"\x04pull\x18\x04 \x01(\v2\r.mtor.v1.PullH\x00R\x04pullB\x06\n" +
 	"\x04kind\"\n" +
 	"\n" +
-	"\bRequests\"\x9f\x02\n" +
+	"\bRequests\"\xc7\x02\n" +
 	"\aRequest\x12/\n" +
 	"\bannounce\x18\x01 \x01(\v2\x11.mtor.v1.AnnounceH\x00R\bannounce\x126\n" +
 	"\vseeder_list\x18\x02 \x01(\v2\x13.mtor.v1.SeederListH\x00R\n" +
 	"seederList\x12)\n" +
 	"\x06remove\x18\x03 \x01(\v2\x0f.mtor.v1.RemoveH\x00R\x06remove\x12&\n" +
 	"\x05leave\x18\x04 \x01(\v2\x0e.mtor.v1.LeaveH\x00R\x05leave\x12&\n" +
-	"\x05renew\x18\x05 \x01(\v2\x0e.mtor.v1.RenewH\x00R\x05renew\x12\x12\n" +
+	"\x05renew\x18\x05 \x01(\v2\x0e.mtor.v1.RenewH\x00R\x05renew\x12&\n" +
+	"\x05probe\x18\b \x01(\v2\x0e.mtor.v1.ProbeH\x00R\x05probe\x12\x12\n" +
 	"\x04addr\x18\x06 \x01(\tR\x04addr\x12\x14\n" +
 	"\x05stamp\x18\a \x01(\x04R\x05stampB\x06\n" +
 	"\x04kind\"\xac\x01\n" +
@@ -1464,14 +1795,40 @@ const file_mtor_proto_rawDesc = "" +
 	"\x05Leave\";\n" +
 	"\x05Renew\x12\x1a\n" +
 	"\btorrents\x18\x01 \x01(\rR\btorrents\x12\x16\n" +
-	"\x06digest\x18\x02 \x01(\fR\x06digest\"\xcc\x01\n" +
+	"\x06digest\x18\x02 \x01(\fR\x06digest\"$\n" +
+	"\x05Probe\x12\x1b\n" +
+	"\tdial_back\x18\x01 \x01(\bR\bdialBack\"\xf5\x01\n" +
 	"\x05Reply\x12$\n" +
 	"\x05error\x18\x01 \x01(\x0e2\x0e.mtor.v1.ErrorR\x05error\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
 	"\x05stamp\x18\x03 \x01(\x04R\x05stamp\x12,\n" +
 	"\aseeders\x18\x04 \x01(\v2\x12.mtor.v1.SeederSetR\aseeders\x12#\n" +
 	"\rlease_seconds\x18\x05 \x01(\rR\fleaseSeconds\x12\x1a\n" +
-	"\btrackers\x18\x06 \x03(\tR\btrackers\"d\n" +
+	"\btrackers\x18\x06 \x03(\tR\btrackers\x12'\n" +
+	"\x06probed\x18\b \x01(\v2\x0f.mtor.v1.ProbedR\x06probed\"\xa9\x02\n" +
+	"\x06Probed\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\fR\x06nodeId\x12\x19\n" +
+	"\bclock_ms\x18\x02 \x01(\x03R\aclockMs\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12\x18\n" +
+	"\arefused\x18\x04 \x01(\tR\arefused\x12\x16\n" +
+	"\x06vector\x18\x05 \x01(\fR\x06vector\x12\x12\n" +
+	"\x04list\x18\x06 \x01(\fR\x04list\x12\x1a\n" +
+	"\btorrents\x18\a \x01(\x04R\btorrents\x12\x16\n" +
+	"\x06listed\x18\b \x01(\x04R\x06listed\x12)\n" +
+	"\x05links\x18\t \x03(\v2\x13.mtor.v1.ProbedLinkR\x05links\x12.\n" +
+	"\adialled\x18\n" +
+	" \x03(\v2\x14.mtor.v1.DialledBackR\adialled\"\x8d\x01\n" +
+	"\n" +
+	"ProbedLink\x12\x12\n" +
+	"\x04addr\x18\x01 \x01(\tR\x04addr\x12\x17\n" +
+	"\anode_id\x18\x02 \x01(\fR\x06nodeId\x12\x1c\n" +
+	"\tconnected\x18\x03 \x01(\bR\tconnected\x12\x1c\n" +
+	"\tfollowing\x18\x04 \x01(\bR\tfollowing\x12\x16\n" +
+	"\x06behind\x18\x05 \x01(\x04R\x06behind\"T\n" +
+	"\vDialledBack\x12\x16\n" +
+	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x17\n" +
+	"\anode_id\x18\x02 \x01(\fR\x06nodeId\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"d\n" +
 	"\tSeederSet\x12\x12\n" +
 	"\x04ipv4\x18\x01 \x01(\fR\x04ipv4\x12\x12\n" +
 	"\x04ipv6\x18\x02 \x01(\fR\x04ipv6\x12\x14\n" +
@@ -1534,51 +1891,59 @@ func file_mtor_proto_rawDescGZIP() []byte {
 }
 
 var file_mtor_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_mtor_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_mtor_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_mtor_proto_goTypes = []any{
-	(Role)(0),          // 0: mtor.v1.Role
-	(Error)(0),         // 1: mtor.v1.Error
-	(*Hello)(nil),      // 2: mtor.v1.Hello
-	(*Open)(nil),       // 3: mtor.v1.Open
-	(*Requests)(nil),   // 4: mtor.v1.Requests
-	(*Request)(nil),    // 5: mtor.v1.Request
-	(*Announce)(nil),   // 6: mtor.v1.Announce
-	(*SeederList)(nil), // 7: mtor.v1.SeederList
-	(*Remove)(nil),     // 8: mtor.v1.Remove
-	(*Leave)(nil),      // 9: mtor.v1.Leave
-	(*Renew)(nil),      // 10: mtor.v1.Renew
-	(*Reply)(nil),      // 11: mtor.v1.Reply
-	(*SeederSet)(nil),  // 12: mtor.v1.SeederSet
-	(*Torrent)(nil),    // 13: mtor.v1.Torrent
-	(*Bitfield)(nil),   // 14: mtor.v1.Bitfield
-	(*PeerEvent)(nil),  // 15: mtor.v1.PeerEvent
-	(*Have)(nil),       // 16: mtor.v1.Have
-	(*Withdraw)(nil),   // 17: mtor.v1.Withdraw
-	(*Bye)(nil),        // 18: mtor.v1.Bye
-	(*Piece)(nil),      // 19: mtor.v1.Piece
-	(*Pull)(nil),       // 20: mtor.v1.Pull
+	(Role)(0),           // 0: mtor.v1.Role
+	(Error)(0),          // 1: mtor.v1.Error
+	(*Hello)(nil),       // 2: mtor.v1.Hello
+	(*Open)(nil),        // 3: mtor.v1.Open
+	(*Requests)(nil),    // 4: mtor.v1.Requests
+	(*Request)(nil),     // 5: mtor.v1.Request
+	(*Announce)(nil),    // 6: mtor.v1.Announce
+	(*SeederList)(nil),  // 7: mtor.v1.SeederList
+	(*Remove)(nil),      // 8: mtor.v1.Remove
+	(*Leave)(nil),       // 9: mtor.v1.Leave
+	(*Renew)(nil),       // 10: mtor.v1.Renew
+	(*Probe)(nil),       // 11: mtor.v1.Probe
+	(*Reply)(nil),       // 12: mtor.v1.Reply
+	(*Probed)(nil),      // 13: mtor.v1.Probed
+	(*ProbedLink)(nil),  // 14: mtor.v1.ProbedLink
+	(*DialledBack)(nil), // 15: mtor.v1.DialledBack
+	(*SeederSet)(nil),   // 16: mtor.v1.SeederSet
+	(*Torrent)(nil),     // 17: mtor.v1.Torrent
+	(*Bitfield)(nil),    // 18: mtor.v1.Bitfield
+	(*PeerEvent)(nil),   // 19: mtor.v1.PeerEvent
+	(*Have)(nil),        // 20: mtor.v1.Have
+	(*Withdraw)(nil),    // 21: mtor.v1.Withdraw
+	(*Bye)(nil),         // 22: mtor.v1.Bye
+	(*Piece)(nil),       // 23: mtor.v1.Piece
+	(*Pull)(nil),        // 24: mtor.v1.Pull
 }
 var file_mtor_proto_depIdxs = []int32{
 	0,  // 0: mtor.v1.Hello.role:type_name -> mtor.v1.Role
 	4,  // 1: mtor.v1.Open.requests:type_name -> mtor.v1.Requests
-	13, // 2: mtor.v1.Open.torrent:type_name -> mtor.v1.Torrent
-	19, // 3: mtor.v1.Open.piece:type_name -> mtor.v1.Piece
-	20, // 4: mtor.v1.Open.pull:type_name -> mtor.v1.Pull
+	17, // 2: mtor.v1.Open.torrent:type_name -> mtor.v1.Torrent
+	23, // 3: mtor.v1.Open.piece:type_name -> mtor.v1.Piece
+	24, // 4: mtor.v1.Open.pull:type_name -> mtor.v1.Pull
 	6,  // 5: mtor.v1.Request.announce:type_name -> mtor.v1.Announce
 	7,  // 6: mtor.v1.Request.seeder_list:type_name -> mtor.v1.SeederList
 	8,  // 7: mtor.v1.Request.remove:type_name -> mtor.v1.Remove
 	9,  // 8: mtor.v1.Request.leave:type_name -> mtor.v1.Leave
 	10, // 9: mtor.v1.Request.renew:type_name -> mtor.v1.Renew
-	1,  // 10: mtor.v1.Reply.error:type_name -> mtor.v1.Error
-	12, // 11: mtor.v1.Reply.seeders:type_name -> mtor.v1.SeederSet
-	16, // 12: mtor.v1.PeerEvent.have:type_name -> mtor.v1.Have
-	17, // 13: mtor.v1.PeerEvent.withdraw:type_name -> mtor.v1.Withdraw
-	18, // 14: mtor.v1.PeerEvent.bye:type_name -> mtor.v1.Bye
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	11, // 10: mtor.v1.Request.probe:type_name -> mtor.v1.Probe
+	1,  // 11: mtor.v1.Reply.error:type_name -> mtor.v1.Error
+	16, // 12: mtor.v1.Reply.seeders:type_name -> mtor.v1.SeederSet
+	13, // 13: mtor.v1.Reply.probed:type_name -> mtor.v1.Probed
+	14, // 14: mtor.v1.Probed.links:type_name -> mtor.v1.ProbedLink
+	15, // 15: mtor.v1.Probed.dialled:type_name -> mtor.v1.DialledBack
+	20, // 16: mtor.v1.PeerEvent.have:type_name -> mtor.v1.Have
+	21, // 17: mtor.v1.PeerEvent.withdraw:type_name -> mtor.v1.Withdraw
+	22, // 18: mtor.v1.PeerEvent.bye:type_name -> mtor.v1.Bye
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_mtor_proto_init() }
@@ -1598,8 +1963,9 @@ func file_mtor_proto_init() {
 		(*Request_Remove)(nil),
 		(*Request_Leave)(nil),
 		(*Request_Renew)(nil),
+		(*Request_Probe)(nil),
 	}
-	file_mtor_proto_msgTypes[13].OneofWrappers = []any{
+	file_mtor_proto_msgTypes[17].OneofWrappers = []any{
 		(*PeerEvent_Have)(nil),
 		(*PeerEvent_Withdraw)(nil),
 		(*PeerEvent_Bye)(nil),
@@ -1610,7 +1976,7 @@ func file_mtor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mtor_proto_rawDesc), len(file_mtor_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   19,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

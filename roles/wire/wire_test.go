@@ -26,6 +26,8 @@ func messages() []struct {
 		{&Open{Kind: &Open_Torrent{Torrent: &Torrent{TorrentId: make([]byte, 20)}}}, MaxOpen},
 		{&Request{Kind: &Request_Announce{Announce: &Announce{TorrentId: make([]byte, 20), Want: 50}}, Addr: "127.0.0.1:7001"}, MaxMessage},
 		{&Reply{Stamp: 9, Seeders: &SeederSet{Ipv4: make([]byte, 14), Total: 2}}, MaxMessage},
+		{&Request{Kind: &Request_Probe{Probe: &Probe{DialBack: true}}, Addr: "127.0.0.1:7001"}, MaxMessage},
+		{&Reply{Probed: &Probed{NodeId: make([]byte, NodeIDSize), Vector: make([]byte, 20), Links: []*ProbedLink{{Addr: "127.0.0.1:7000"}}, Dialled: []*DialledBack{{Scheme: "tcp"}}}}, MaxMessage},
 		{&Bitfield{Bits: []byte{0x80}}, BitfieldLimit(8)},
 		{&Bitfield{Whole: true}, BitfieldLimit(8)},
 		{&PeerEvent{Kind: &PeerEvent_Have{Have: &Have{Pieces: []uint32{1, 2, 3}}}}, MaxMessage},

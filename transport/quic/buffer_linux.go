@@ -18,9 +18,18 @@ func growWriteBuffer(udp *net.UDPConn, want int) (int, error) {
 	return grow(udp, want, udp.SetWriteBuffer, syscall.SO_SNDBUF, syscall.SO_SNDBUFFORCE)
 }
 
+// readBuffer and writeBuffer are what the kernel grants without privileges.
+func readBuffer(udp *net.UDPConn, want int) (int, error) {
+	return grow(udp, want, udp.SetReadBuffer, syscall.SO_RCVBUF, 0)
+}
+
+func writeBuffer(udp *net.UDPConn, want int) (int, error) {
+	return grow(udp, want, udp.SetWriteBuffer, syscall.SO_SNDBUF, 0)
+}
+
 // grow sets a buffer with set, which the kernel clamps to its limit in
 // silence, and where that is too little with the option force, which only a
-// process with CAP_NET_ADMIN may use.
+// process with CAP_NET_ADMIN may use; 0 for none.
 func grow(udp *net.UDPConn, want int, set func(int) error, size, force int) (int, error) {
 	if err := set(want); err != nil {
 		return 0, err
@@ -33,7 +42,7 @@ func grow(udp *net.UDPConn, want int, set func(int) error, size, force int) (int
 	var opErr error
 	err = raw.Control(func(fd uintptr) {
 		granted, opErr = bufferSize(int(fd), size)
-		if opErr != nil || granted >= want {
+		if opErr != nil || granted >= want || force == 0 {
 			return
 		}
 		if syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, force, want) == nil {

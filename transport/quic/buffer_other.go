@@ -15,6 +15,10 @@ func growReadBuffer(udp *net.UDPConn, want int) (int, error) {
 	return want, nil
 }
 
+// readBuffer and writeBuffer are what the system grants.
+func readBuffer(udp *net.UDPConn, want int) (int, error)  { return growReadBuffer(udp, want) }
+func writeBuffer(udp *net.UDPConn, want int) (int, error) { return growWriteBuffer(udp, want) }
+
 // growWriteBuffer is growReadBuffer for the other direction.
 func growWriteBuffer(udp *net.UDPConn, want int) (int, error) {
 	if err := udp.SetWriteBuffer(want); err != nil {

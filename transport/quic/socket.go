@@ -2,6 +2,7 @@ package quic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,6 +16,27 @@ import (
 // 60 ms. Measured on loopback, buffers of a few hundred KiB cost a fifth of
 // the throughput.
 const bufferWanted = 7_500_000
+
+// Buffers are the bytes that the system grants a UDP socket of an ordinary user in
+// each direction, of those that this package asks for.
+func Buffers(ctx context.Context) (receive, send, wanted int, err error) {
+	pc, err := new(net.ListenConfig).ListenPacket(ctx, "udp", ":0")
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	udp, ok := pc.(*net.UDPConn)
+	defer func() { _ = pc.Close() }() // nothing was sent on it
+	if !ok {
+		return 0, 0, 0, errors.ErrUnsupported
+	}
+	if receive, err = readBuffer(udp, bufferWanted); err != nil {
+		return 0, 0, 0, err
+	}
+	if send, err = writeBuffer(udp, bufferWanted); err != nil {
+		return 0, 0, 0, err
+	}
+	return receive, send, bufferWanted, nil
+}
 
 // socket is a UDP socket with QUIC on it. It is closed when its last user,
 // a listener or a session, releases it.
