@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"github.com/mtor-dev/mtor/config"
 	"github.com/mtor-dev/mtor/roles/client/library"
 	"github.com/mtor-dev/mtor/roles/doctor"
+	"github.com/mtor-dev/mtor/transport/identity"
 	"github.com/mtor-dev/mtor/transport/quic"
 )
 
@@ -135,11 +137,10 @@ func examined(cmd *cobra.Command, args []string) (doctor.Options, error) {
 		again, start = append(again, "--config", file), start+" --config "+file
 	}
 	o.Role = role
-	o.Tools = doctor.Tools{
-		GOOS:  runtime.GOOS,
-		Has:   func(program string) bool { _, err := exec.LookPath(program); return err == nil },
-		Again: strings.Join(again, " "), Start: start, TrackerFile: "/etc/mtor/tracker.yaml",
-	}
+	o.Tools.GOOS = runtime.GOOS
+	o.Tools.Has = func(program string) bool { _, err := exec.LookPath(program); return err == nil }
+	o.Tools.Again, o.Tools.Start = strings.Join(again, " "), start
+	o.Tools.TrackerFile, o.Tools.Settings = "/etc/mtor/tracker.yaml", file
 	if o.BuffersReceive, o.BuffersSend, o.BuffersWanted, err = quic.Buffers(cmd.Context()); err != nil {
 		o.BuffersWanted = 0
 	}
@@ -214,7 +215,7 @@ const ownFiles = 1024
 const trackerSessions = 20_000
 
 func doctorOfClient(c config.Client) (doctor.Options, error) {
-	o, err := doctorOf(c.ListenAddr(), c.OwnAddr(), c.Transport, c.Trackers)
+	o, err := doctorOf(c.ListenAddr(), c.OwnAddr(), c.Transport, c.SwarmKeyFile, c.Trackers)
 	if err != nil {
 		return o, err
 	}
@@ -234,7 +235,7 @@ func doctorOfClient(c config.Client) (doctor.Options, error) {
 }
 
 func doctorOfTracker(c config.Tracker) (doctor.Options, error) {
-	o, err := doctorOf(c.ListenAddr(), c.OwnAddr(), c.Transport, c.Peers)
+	o, err := doctorOf(c.ListenAddr(), c.OwnAddr(), c.Transport, c.SwarmKeyFile, c.Peers)
 	if err != nil {
 		return o, err
 	}
@@ -253,12 +254,23 @@ func logFolder(file string) []doctor.Folder {
 	return []doctor.Folder{{Of: "log", Path: filepath.Dir(file), File: filepath.Base(file)}}
 }
 
-func doctorOf(listen, own, transport string, trackers []string) (o doctor.Options, err error) {
-	o = doctor.Options{Listen: listen, Trackers: trackers, Dials: config.Schemes(transport)}
+func doctorOf(listen, own, transport, swarmKeyFile string, trackers []string) (o doctor.Options, err error) {
+	o = doctor.Options{Listen: listen, Trackers: trackers}
 	if o.Own, err = netip.ParseAddrPort(own); err != nil {
 		return o, fmt.Errorf("doctor: %w", err)
 	}
-	o.Carriers, _, err = transports(listen, transport, "", slog.New(slog.DiscardHandler))
+	// A key of its own: that of the role is not to be made by looking.
+	creds := identity.Ephemeral()
+	if swarmKeyFile != "" {
+		swarm, err := identity.OpenSwarm(swarmKeyFile)
+		if err != nil {
+			return o, keyError("swarm key", err)
+		}
+		creds = identity.New(identity.NewKey(), swarm)
+	}
+	o.ID, o.Dials = creds.ID(), config.Schemes(transport, creds.Private())
+	o.Tools.SwarmKey, o.Tools.SetSwarmKey = cmp.Or(swarmKeyFile, "/etc/mtor/swarm.key"), swarmKeyFile == ""
+	o.Carriers, _, err = carriers{listen, transport, "", creds, slog.New(slog.DiscardHandler)}.tables()
 	return o, err
 }
 

@@ -86,10 +86,10 @@ func (e *examination) askAll(ctx context.Context, d *door, addrs []string) []rea
 
 // ask dials a tracker over one transport and has it tell how it is.
 func ask(ctx context.Context, row transport.Transport, hostPort string, d *door, dialBack bool) asked {
-	ctx, cancel := context.WithTimeout(ctx, 2*askTimeout)
-	defer cancel()
 	a := asked{scheme: row.Scheme}
-	c, err := announce.Dial(ctx, transport.Table{row}, hostPort, d.hello())
+	dial, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	c, err := announce.Dial(dial, transport.Table{row}, hostPort, d.hello())
 	if err != nil {
 		a.err = err
 		return a

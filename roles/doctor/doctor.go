@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/transport"
 )
 
@@ -52,14 +53,17 @@ type Folder struct {
 // Options say what to look at.
 type Options struct {
 	Role string // client or tracker
+	// ID is what the key proves that Carriers present; zero for one drawn at
+	// random, for those that prove nothing.
+	ID [wire.NodeIDSize]byte
 	// Listen is the ip:port that the role binds, Own the one that it is known by;
 	// port 0 takes a free one.
 	Listen string
 	Own    netip.AddrPort
 	// Trackers are those of a client, or the others of a tracker, as configured.
 	Trackers []string
-	// Carriers are all transports, and Dials the schemes of those that the role
-	// dials over.
+	// Carriers are those that the role listens on, and Dials the schemes of those
+	// that it dials over.
 	Carriers transport.Table
 	Dials    []string
 	// Buffers are the bytes that a UDP socket was granted without privileges in
@@ -90,8 +94,11 @@ func Examine(ctx context.Context, o Options) []Line {
 type examination struct{ Options }
 
 const (
-	// askTimeout bounds a dial with its hello, and each question after it.
-	askTimeout = 5 * time.Second
+	// dialTimeout bounds a dial with its hello: what takes longer on a network where
+	// people wait for downloads is not well.
+	dialTimeout = 3 * time.Second
+	// guestTimeout bounds the stay of whoever dials back.
+	guestTimeout = 10 * time.Second
 	// lookAgain is how often trackers are asked until they agree, pause how long
 	// after each other: changes take milliseconds from one to the other.
 	lookAgain = 4

@@ -31,8 +31,10 @@ func (d *door) mine() bool { return d.err == nil }
 
 // open binds the role's port, if it is free, and answers hellos there.
 func (e *examination) open(ctx context.Context) *door {
-	d := &door{addr: e.Own}
-	_, _ = rand.Read(d.id[:]) // never fails
+	d := &door{addr: e.Own, id: e.ID}
+	if d.id == [wire.NodeIDSize]byte{} {
+		_, _ = rand.Read(d.id[:]) // never fails
+	}
 	ctx, d.cancel = context.WithCancel(ctx)
 	if d.listeners, d.err = e.Carriers.Listen(ctx, e.Listen); d.err != nil {
 		return d
@@ -72,7 +74,7 @@ func (d *door) hello() *wire.Hello {
 // answer says hello to whoever has come, and waits until he goes.
 func (d *door) answer(ctx context.Context, sess transport.Session) {
 	defer func() { _ = sess.Close() }() // nothing more is wanted of it
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, guestTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = sess.Close() })
 	defer stop()

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
 // network is what a transport runs over, as firewalls know it.
@@ -28,7 +30,7 @@ func (e *examination) judgeReach(r *reached) []Line {
 	off := slices.ContainsFunc(r.over, func(a asked) bool { return errors.Is(a.err, syscall.ECONNREFUSED) }) &&
 		!slices.ContainsFunc(r.over, func(a asked) bool { return a.err == nil })
 	usable := slices.ContainsFunc(r.over, func(a asked) bool {
-		return a.err == nil && slices.Contains(e.Dials, a.scheme)
+		return a.err == nil && slices.ContainsFunc(e.Dials, func(s string) bool { return network(s) == network(a.scheme) })
 	})
 	var lines []Line
 	for _, a := range r.over {
@@ -46,6 +48,9 @@ func (e *examination) judgeReach(r *reached) []Line {
 				l.Detail += "; another transport gets through"
 			}
 			l.Mend, l.On = e.Tools.reach(a.err, off, network(a.scheme), portOf(r.addr)), r.host
+			if foreign(a.err) {
+				l.Mend, l.On = e.Tools.swarmKey(r.host), ""
+			}
 		}
 		lines = append(lines, l)
 	}
@@ -58,9 +63,14 @@ func unreached(err error) string {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "refused: nothing listens there"
 	case timedOut(err):
-		return fmt.Sprintf("no answer within %v: it is off, or something on the way drops what is sent", askTimeout)
+		return fmt.Sprintf("no answer within %v: it is off, or something on the way drops what is sent", dialTimeout)
 	}
 	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
+// foreign reports whether somebody could not be reached for want of one swarm key.
+func foreign(err error) bool {
+	return errors.Is(err, identity.ErrForeign) || errors.Is(err, identity.ErrPrivate) || errors.Is(err, identity.ErrRefused)
 }
 
 func timedOut(err error) bool {

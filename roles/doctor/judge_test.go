@@ -12,6 +12,7 @@ import (
 
 	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
 // client is an examination of a client of 10.0.0.9 on a machine without a
@@ -48,7 +49,7 @@ func TestATrackerThatIsReachedOverOneTransportIsAWarningAndOneThatIsNotAFailure(
 	}
 	ls := at(well, late)
 	ls[0].is(t, OK, "answers in 1ms", "", "")
-	ls[1].is(t, Warning, "no answer within 5s", "sudo iptables -I INPUT -p udp --dport 7000 -j ACCEPT", "10.0.0.1")
+	ls[1].is(t, Warning, "no answer within 3s", "sudo iptables -I INPUT -p udp --dport 7000 -j ACCEPT", "10.0.0.1")
 	// A machine that refuses TCP is up: nothing has to be opened for QUIC.
 	for _, l := range at(refused, late) {
 		l.is(t, Failed, "", "mtor tracker --config /etc/mtor/tracker.yaml", "10.0.0.1")
@@ -56,6 +57,10 @@ func TestATrackerThatIsReachedOverOneTransportIsAWarningAndOneThatIsNotAFailure(
 	// What the role does not dial over is no help to it.
 	e.Dials = []string{"quic"}
 	at(well, late)[1].is(t, Failed, "no answer", "sudo iptables -I INPUT -p udp --dport 7000 -j ACCEPT", "10.0.0.1")
+	other := asked{scheme: "quic", err: &transport.DialError{Err: identity.ErrPrivate}}
+	e.Tools.SwarmKey, e.Tools.SetSwarmKey, e.Tools.Settings = "/etc/mtor/swarm.key", true, "c.yaml"
+	at(other)[0].is(t, Failed, "no swarm key",
+		"scp 10.0.0.1:/etc/mtor/swarm.key /etc/mtor/swarm.key && echo 'swarm_key_file: /etc/mtor/swarm.key' >> c.yaml", "")
 	at(asked{scheme: "tcp"})[0].is(t, Warning, "too old", "mtor version", "10.0.0.1")
 }
 

@@ -13,6 +13,11 @@ type Tools struct {
 	GOOS string
 	// Has reports whether a program is installed.
 	Has func(program string) bool
+	// SwarmKey is the file of the swarm key, and SetSwarmKey whether no setting
+	// names it yet; Settings is the role's own file, if it has one.
+	SwarmKey    string
+	SetSwarmKey bool
+	Settings    string
 	// Again is the command that looks again, Start the one that starts the role,
 	// TrackerFile the settings file of trackers on their machines.
 	Again, Start, TrackerFile string
@@ -28,6 +33,15 @@ func (t Tools) reach(err error, off bool, network, port string) string {
 		return t.allow(network, port)
 	}
 	return ""
+}
+
+// swarmKey has this machine hold the swarm key of another.
+func (t Tools) swarmKey(host string) string {
+	cmd := fmt.Sprintf("scp %s:%s %[2]s", host, quote(t.SwarmKey))
+	if t.SetSwarmKey && t.Settings != "" {
+		cmd += fmt.Sprintf(" && echo 'swarm_key_file: %s' >> %s", t.SwarmKey, quote(t.Settings))
+	}
+	return cmd
 }
 
 // look shows what a tracker's machine says of it.

@@ -2,9 +2,9 @@ package tracker
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha1"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -114,8 +114,8 @@ func (t *Tracker) dialBack(ctx context.Context, to netip.AddrPort) []*wire.Diall
 }
 
 // hail exchanges hellos with whoever listens at an address, as a client does:
-// every node answers one. The ID is nobody's, so that a client takes two transports
-// for no duplicates of one pair.
+// every node answers one. A client that is dialled over two transports at once may
+// end either of them as a duplicate: it is there, and its ID is left out.
 func (t *Tracker) hail(ctx context.Context, row transport.Transport, to netip.AddrPort) (node []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialBackTimeout)
 	defer cancel()
@@ -127,9 +127,12 @@ func (t *Tracker) hail(ctx context.Context, row transport.Transport, to netip.Ad
 	stop := context.AfterFunc(ctx, func() { _ = sess.Close() })
 	defer stop()
 	hello := t.hello()
-	hello.Role, hello.NodeId = wire.Role_ROLE_CLIENT, make([]byte, wire.NodeIDSize)
-	_, _ = rand.Read(hello.NodeId) // never fails
+	hello.Role = wire.Role_ROLE_CLIENT
 	h, err := exchangeHellos(ctx, sess, hello)
+	var over *transport.SessionError
+	if errors.As(err, &over) && over.Remote && over.Code == code(wire.Error_ERROR_DUPLICATE) {
+		return nil, nil
+	}
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("it was reached, and said nothing within %v", dialBackTimeout)
 	}
