@@ -249,8 +249,9 @@ func TestEveryPeerHearsOfEveryPieceWhetherItHasItOrNot(t *testing.T) {
 		c, tr := newContent(t, 20*torrentfmt.PieceSize), transporttest.Memory()
 		some, none := newScripted(c, 3, 4, 5, 6, 7), newScripted(c)
 		getter := newNode(t, tr, 2, c)
-		getter.join(some.node(t, tr, 3), c.id)
 		getter.join(none.node(t, tr, 4), c.id)
+		pass(time.Second) // before there is anything that its first word could tell
+		getter.join(some.node(t, tr, 3), c.id)
 		pass(time.Second)
 		getter.join(newNode(t, tr, 1, c, all(c)...), c.id)
 		getter.awaitWhole(c)
