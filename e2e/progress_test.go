@@ -14,7 +14,7 @@ import (
 func (c *client) percent() int {
 	c.s.Helper()
 	line := c.do("show downloads")
-	if strings.HasSuffix(line, " (waits to be checked)") || strings.HasSuffix(line, " (checking)") {
+	if strings.HasPrefix(line, "[?] ") {
 		return -1
 	}
 	if strings.HasPrefix(line, "[S] ") {

@@ -42,11 +42,7 @@ func CreateFolder(ctx context.Context, path string, trackers [2]string, progress
 			break // Check says so
 		}
 	}
-	if err := checkSize(t.Size); err != nil {
-		return nil, nil, err
-	}
-	t.Hashes = make([]byte, HashSize*t.NumPieces())
-	if err := t.Check(); err != nil {
+	if err := t.checkNew(path); err != nil {
 		return nil, nil, err
 	}
 	folder := &tree.Folder{Root: root, Paths: t.Paths(), Flag: os.O_RDONLY}

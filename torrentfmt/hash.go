@@ -15,6 +15,8 @@ import (
 
 	"github.com/bits-and-blooms/bitset"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/mtor-dev/mtor/plain"
 )
 
 // ErrChanged is the cause when a file did not stay the same while it was
@@ -43,11 +45,7 @@ func Create(ctx context.Context, path string, trackers [2]string, progress func(
 		return nil, err
 	}
 	t := &Torrent{Trackers: trackers, Name: filepath.Base(path), Size: before.Size()}
-	if err := checkSize(t.Size); err != nil {
-		return nil, err
-	}
-	t.Hashes = make([]byte, HashSize*t.NumPieces())
-	if err := t.Check(); err != nil {
+	if err := t.checkNew(path); err != nil {
 		return nil, err
 	}
 	err = t.hash(ctx, f, progress)
@@ -58,6 +56,29 @@ func Create(ctx context.Context, path string, trackers [2]string, progress func(
 		return nil, fmt.Errorf("%s: %w", path, cause(err))
 	}
 	return t, nil
+}
+
+// checkNew refuses what cannot be shared of the file or folder at path, and makes
+// room for the hash string.
+func (t *Torrent) checkNew(path string) error {
+	err := checkSize(t.Size)
+	if err == nil {
+		t.Hashes = make([]byte, HashSize*t.NumPieces())
+		err = t.Check()
+	}
+	var refused *FieldError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.Field {
+	case fieldName:
+		return plain.Say(err, "%s: its name %s: rename it first", path, refused.Problem)
+	case fieldFiles:
+		return plain.Say(err, "%s: %s: rename or move that first, or share an archive", path, refused.Problem)
+	case fieldSize:
+		return plain.Say(err, "%s: %s", path, refused.Problem)
+	}
+	return err
 }
 
 // hash fills the hash string in, which has room already.

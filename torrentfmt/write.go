@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"github.com/mtor-dev/mtor/plain"
 )
 
 // ExistsError refuses to write a .mtorrent where something else stands.
@@ -17,9 +20,9 @@ type ExistsError struct {
 
 func (e *ExistsError) Error() string {
 	if e.Err == nil {
-		return e.Path + " exists and is a different .mtorrent"
+		return e.Path + " exists and is a different .mtorrent: choose another name"
 	}
-	return fmt.Sprintf("%s exists and is not this .mtorrent: %v", e.Path, e.Err)
+	return fmt.Sprintf("%s exists and is not this .mtorrent (%s): choose another name", e.Path, strings.TrimPrefix(e.Err.Error(), e.Path+": "))
 }
 
 func (e *ExistsError) Unwrap() error { return e.Err }
@@ -51,6 +54,9 @@ func WriteFile(path string, t *Torrent) (reused bool, err error) {
 			err = &ExistsError{path, errors.New("a symbolic link that leads nowhere")}
 		}
 		return reused, err
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, plain.Say(err, "write %s: there is no folder %s: make it first", path, filepath.Dir(path))
 	}
 	if err != nil {
 		return false, fmt.Errorf("write %s: %w", path, cause(err))

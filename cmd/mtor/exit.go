@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"syscall"
+
+	"github.com/mtor-dev/mtor/plain"
 )
 
 // The exit codes, as the help gives them.
@@ -66,6 +68,6 @@ func report(ctx context.Context, stderr io.Writer, err error) int {
 }
 
 func printError(w io.Writer, err error) {
-	text := strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	text := strings.Join(strings.FieldsFunc(plain.Error(err).Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 	_, _ = fmt.Fprintf(w, "error: %s\n", text) // nowhere is left to say that stderr is gone
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/mtor-dev/mtor/config"
 	"github.com/mtor-dev/mtor/metrics"
 	"github.com/mtor-dev/mtor/roles/client"
+	"github.com/mtor-dev/mtor/roles/client/control"
 	"github.com/mtor-dev/mtor/roles/client/torrent"
 	"github.com/mtor-dev/mtor/roles/tracker"
 )
@@ -84,8 +85,8 @@ func (m *monitor) watchClient(folders []metrics.Folder, role *atomic.Pointer[cli
 func clientHealth(c *client.Client) func() metrics.Health {
 	return func() (h metrics.Health) {
 		now := c.Gauges()
-		if now.Checking > 0 {
-			h.Degraded = append(h.Degraded, fmt.Sprintf("%d torrents are yet to be checked", now.Checking))
+		if n := now.Downloads[control.Checking]; n > 0 {
+			h.Degraded = append(h.Degraded, fmt.Sprintf("%d torrents are yet to be checked", n))
 		}
 		if now.Reached < now.Groups {
 			h.Degraded = append(h.Degraded, fmt.Sprintf("no tracker answers, for %d of %d sets of trackers", now.Groups-now.Reached, now.Groups))

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mtor-dev/mtor/plain"
 	"github.com/mtor-dev/mtor/roles/client/control"
 	"github.com/mtor-dev/mtor/roles/client/library"
 	"github.com/mtor-dev/mtor/roles/client/storage"
@@ -23,10 +24,15 @@ import (
 const announceWait = 3 * time.Second
 
 // Share implements control.API.
-func (c *Client) Share(ctx context.Context, path, mtorrent string, progress func(done, total int64)) (control.Download, error) {
-	path, mtorrent, err := absolute(path, mtorrent)
+func (c *Client) Share(ctx context.Context, path, mtorrent string, progress func(done, total int64)) (_ control.Download, err error) {
+	defer func() { err = plain.Error(err) }()
+	path, mtorrent, err = absolute(path, mtorrent)
 	if err != nil {
 		return control.Download{}, err
+	}
+	// Better to hear it now than after an hour of hashing.
+	if info, err := os.Stat(filepath.Dir(mtorrent)); err != nil || !info.IsDir() {
+		return control.Download{}, fmt.Errorf("share: there is no folder %s for the .mtorrent: make it first", filepath.Dir(mtorrent))
 	}
 	t, mark, leftOut, err := hashed(ctx, path, [2]string{c.o.Trackers[0], c.o.Trackers[1]}, progress)
 	if err != nil {
@@ -111,7 +117,7 @@ func (s *skipped) String() string {
 // unless something about it is not what it was.
 func (c *Client) shareAgain(it *item, t *torrentfmt.Torrent, id torrentfmt.ID, path, mtorrent string) (control.Download, error) {
 	d := c.describe(it)
-	running := d.State == control.Seeding || d.State == control.Downloading || d.State == control.Paused
+	running := d.State != control.Failed && d.State != control.Missing
 	if it.entry.ID != id || d.Path != path || d.Mtorrent != mtorrent || !running {
 		return d, fmt.Errorf("share: %s is in the library as %s (%s): use that, or remove it first", d.Path, d.Mtorrent, d.State)
 	}
@@ -123,7 +129,8 @@ func (c *Client) shareAgain(it *item, t *torrentfmt.Torrent, id torrentfmt.ID, p
 }
 
 // Get implements control.API.
-func (c *Client) Get(ctx context.Context, mtorrent, dest string) (control.Download, error) {
+func (c *Client) Get(ctx context.Context, mtorrent, dest string) (_ control.Download, err error) {
+	defer func() { err = plain.Error(err) }()
 	path, mtorrent, err := absolute(dest, mtorrent)
 	if err != nil {
 		return control.Download{}, err
@@ -171,7 +178,11 @@ func (c *Client) getAgain(ctx context.Context, it *item, t *torrentfmt.Torrent, 
 	if it.entry.ID != id || d.Path != path {
 		return d, fmt.Errorf("get: it is in the library as %s, at %s (%s): remove that first", d.Mtorrent, d.Path, d.State)
 	}
-	if d.State == control.Downloading || d.State == control.Seeding {
+	switch d.State {
+	case control.Checking:
+		d.Name, d.Size = t.Name, t.Size
+		return d, nil
+	case control.Downloading, control.Seeding:
 		return d, nil
 	}
 	if d.State == control.Paused {
@@ -215,7 +226,8 @@ func (c *Client) Downloads(context.Context) ([]control.Download, error) {
 }
 
 // Remove implements control.API.
-func (c *Client) Remove(ctx context.Context, mtorrent string) (control.Removed, error) {
+func (c *Client) Remove(ctx context.Context, mtorrent string) (_ control.Removed, err error) {
+	defer func() { err = plain.Error(err) }()
 	it, err := c.find(mtorrent)
 	if err != nil {
 		return control.Removed{}, fmt.Errorf("remove: %w", err)
@@ -272,6 +284,8 @@ func (c *Client) Wait(ctx context.Context, timeout time.Duration) ([]control.Dow
 			switch d.State {
 			case control.Downloading, control.Paused:
 				running, watched[it] = true, true
+			case control.Checking:
+				running, watched[it] = running || !it.entry.Whole, watched[it] || !it.entry.Whole
 			case control.Seeding:
 				running = running || it.run != nil && !it.settled
 			case control.Failed:

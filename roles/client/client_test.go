@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -175,7 +174,7 @@ func awaitState(t *testing.T, c *Client, want control.State) {
 	deadline := time.After(patience)
 	for {
 		d := only(t, c)
-		if d.State == want && d.Note != "checking" && !strings.HasPrefix(d.Note, "waits to be") {
+		if d.State == want {
 			return
 		}
 		select {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/mtor-dev/mtor/plain"
 	"github.com/mtor-dev/mtor/roles/client/announce"
 	"github.com/mtor-dev/mtor/roles/client/control"
 	"github.com/mtor-dev/mtor/roles/client/library"
@@ -64,7 +65,7 @@ func (it *item) load() {
 		return
 	}
 	c.mu.Lock()
-	it.name, it.size, it.note = t.Name, t.Size, "checking"
+	it.name, it.size, it.note = t.Name, t.Size, "is being checked"
 	c.mu.Unlock()
 	file, err := it.open(t)
 	if err != nil {
@@ -98,7 +99,7 @@ func (it *item) lose(err error) {
 	}
 	it.c.log.Warn("torrent not announced", "mtorrent", it.entry.Mtorrent, "path", it.entry.Path, "error", err)
 	it.c.mu.Lock()
-	it.missing, it.run, it.note = true, nil, err.Error()
+	it.missing, it.run, it.note = true, nil, plain.Error(err).Error()
 	it.c.mu.Unlock()
 	it.c.notify()
 }
@@ -264,11 +265,11 @@ func (it *item) download() control.Download {
 	d := control.Download{
 		Name: it.name, Mtorrent: it.entry.Mtorrent, Path: it.entry.Path,
 		Size: it.size, Done: st.Done, DownRate: st.DownRate, UpRate: st.UpRate,
-		Peers: st.Peers, Note: it.note, Sources: st.Sources, State: stateOf(st, it.missing),
+		Peers: st.Peers, Note: it.note, Sources: st.Sources, State: stateOf(it.run, st, it.missing),
 	}
 	switch d.State {
 	case control.Failed:
-		d.Note = st.Err.Error() + ": mend that, then get it again"
+		d.Note = plain.Error(st.Err).Error() + ": mend that, then get it again"
 	case control.Paused:
 		d.Note = st.Paused.Error() + ": it goes on when there is"
 	}
@@ -288,10 +289,14 @@ func (it *item) download() control.Download {
 	return d
 }
 
-func stateOf(st torrent.Status, missing bool) control.State {
+// stateOf is the state of an item; run is nil before its file is open, and st
+// run's.
+func stateOf(run *torrent.Torrent, st torrent.Status, missing bool) control.State {
 	switch {
 	case missing:
 		return control.Missing
+	case run == nil:
+		return control.Checking
 	case st.Err != nil:
 		return control.Failed
 	case st.Whole:

@@ -26,8 +26,6 @@ type Gauges struct {
 	Queued    int
 	// Wanted is how many bytes unfinished downloads still lack.
 	Wanted int64
-	// Checking is how many of them are yet to be checked after the start.
-	Checking int
 	// Groups of trackers that the torrents name, and those of which one answers.
 	Groups, Reached int
 }
@@ -40,14 +38,14 @@ func (c *Client) Gauges() Gauges {
 		g.Streams[conn.Scheme()] += conn.Streams()
 	}
 	type seen struct {
-		run                    *torrent.Torrent
-		missing, whole, queued bool
-		size                   int64
+		run             *torrent.Torrent
+		missing, queued bool
+		size            int64
 	}
 	c.mu.Lock()
 	items := make([]seen, 0, len(c.items))
 	for _, it := range c.items {
-		items = append(items, seen{it.run, it.missing, it.entry.Whole, it.queued, it.size})
+		items = append(items, seen{it.run, it.missing, it.queued, it.size})
 	}
 	groups := make([]*announce.Group, 0, len(c.groups))
 	for _, group := range c.groups {
@@ -55,14 +53,11 @@ func (c *Client) Gauges() Gauges {
 	}
 	c.mu.Unlock()
 	for _, it := range items {
-		st := torrent.Status{Whole: it.whole}
-		switch {
-		case it.run != nil:
+		var st torrent.Status
+		if it.run != nil {
 			st = it.run.Progress()
-		case !it.missing:
-			g.Checking++
 		}
-		state := stateOf(st, it.missing)
+		state := stateOf(it.run, st, it.missing)
 		if state == control.Downloading || state == control.Paused {
 			g.Wanted += it.size - st.Done
 		}

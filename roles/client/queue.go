@@ -14,7 +14,7 @@ func (c *Client) full() bool {
 	}
 	n := 0
 	for _, it := range c.running {
-		if stateOf(it.run.Progress(), false) == control.Downloading {
+		if stateOf(it.run, it.run.Progress(), false) == control.Downloading {
 			n++
 		}
 	}

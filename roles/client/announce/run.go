@@ -137,7 +137,7 @@ func (g *Group) unreachable(err error) {
 	g.o.Log.Warn("no tracker can be reached", "trackers", strings.Join(g.o.Trackers, ", "), "error", err)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.problem = fmt.Errorf("no tracker can be reached: %w", err)
+	g.problem = fmt.Errorf("no tracker can be reached (%s)", strings.Join(g.o.Trackers, ", "))
 	for _, l := range g.listings {
 		l.answer(g.problem)
 	}

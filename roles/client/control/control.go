@@ -48,6 +48,7 @@ type State string
 
 // The states of a torrent.
 const (
+	Checking    State = "checking"    // in the library, not looked at yet since the start
 	Downloading State = "downloading" // wants pieces, seeds those it has
 	Paused      State = "paused"      // as Downloading, but waits for room on its disk; Note says which
 	Seeding     State = "seeding"     // whole

@@ -33,7 +33,7 @@ type verb struct {
 var verbs = []verb{
 	{"share", []string{"<local file path>", "<filename>.mtorrent"}, "write the .mtorrent, tell the tracker, seed"},
 	{"get", []string{"<path to .mtorrent>", "<destination path>"}, "fetch the file; an existing folder keeps its name"},
-	{"show downloads", nil, "[D] downloading, [S] seeding, [!] stopped"},
+	{"show downloads", nil, "[D] downloading, [S] seeding, [!] stopped, [?] unchecked"},
 	{"remove", []string{"<filename.mtorrent>"}, "stop and delete the .mtorrent, never the file nor its .part"},
 	{"limit", nil, "bytes a second: 20MB, 1MiB, none; of all torrents, or of one"},
 	{"wait", nil, "until no download is running, at most D (30s, 5m)"},

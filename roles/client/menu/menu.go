@@ -229,7 +229,7 @@ func (s *session) wait(ctx context.Context, timeout time.Duration, last bool) {
 
 // unfinished says why a download was not complete after a wait.
 func unfinished(d control.Download, timeout time.Duration) string {
-	if d.State != control.Downloading && d.State != control.Paused {
+	if d.State == control.Failed || d.State == control.Missing {
 		return why(d)
 	}
 	text := "unfinished, " + percent(d) + " done"

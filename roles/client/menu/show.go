@@ -25,6 +25,8 @@ func showLine(d control.Download) string {
 		line = fmt.Sprintf("[D] %s %s %s %s", name, percent(d), rate(d.DownRate), count(d.Peers, "peer"))
 	case control.Seeding:
 		line = fmt.Sprintf("[S] %s %s %s up %s", name, percent(d), rate(d.UpRate), count(d.Peers, "peer"))
+	case control.Checking:
+		return fmt.Sprintf("[?] %s %s", name, why(d))
 	case control.Paused:
 		line = fmt.Sprintf("[!] %s %s paused", name, percent(d))
 	default:
@@ -56,6 +58,8 @@ func gotLine(d control.Download) string {
 		verb = "have"
 	case control.Paused:
 		verb = "paused"
+	case control.Checking:
+		return fmt.Sprintf("%s: %s at %s %s, then it goes on by itself", printable(d.Name), size(d.Size), printable(d.Path), why(d))
 	}
 	return fmt.Sprintf("%s %s: %s to %s", verb, printable(d.Name), size(d.Size), printable(d.Path))
 }

@@ -281,9 +281,9 @@ func (f *folderBody) distinct() error {
 		case err != nil:
 			return err
 		case info.Mode()&fs.ModeSymlink != 0:
-			return f.occupied(name, "is a symbolic link: move it away first")
+			return f.occupied(name, "is a symbolic link"+inTheWay)
 		case !info.IsDir():
-			return f.occupied(name, "is no folder: move it away first")
+			return f.occupied(name, "is no folder"+inTheWay)
 		}
 	}
 	for i := range f.Len() {
@@ -295,7 +295,7 @@ func (f *folderBody) distinct() error {
 		case !info.Mode().IsRegular():
 			return f.occupied(f.files.Paths[i], notRegular(info.Mode()))
 		case hasOtherNames(info):
-			return f.occupied(f.files.Paths[i], "has a second name (a hard link): move it away first")
+			return f.occupied(f.files.Paths[i], "has a second name (a hard link)"+inTheWay)
 		}
 	}
 	return nil
@@ -305,12 +305,17 @@ func (f *folderBody) occupied(path, why string) error {
 	return &OccupiedError{Path: filepath.Join(f.root.Name(), filepath.FromSlash(path)), Why: why}
 }
 
+// named puts the whole path into an error about a path of the folder.
+func (f *folderBody) named(path string, err error) error {
+	return tree.Named(err, filepath.Join(f.root.Name(), filepath.FromSlash(path)))
+}
+
 // populate makes the folders and files that are missing.
 func (f *folderBody) populate() error {
 	for _, name := range tree.Folders(f.files.Paths) {
 		err := f.root.Mkdir(filepath.FromSlash(name), 0o755)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
+			return f.named(name, err)
 		}
 	}
 	for i := range f.t.Files {
@@ -322,11 +327,11 @@ func (f *folderBody) populate() error {
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			err = file.Close()
 		}
-		if err := file.Close(); err != nil {
-			return err
+		if err != nil {
+			return f.named(f.t.Files[i].Path, err)
 		}
 	}
 	return nil

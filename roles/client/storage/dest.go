@@ -14,8 +14,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"unicode/utf8"
 
+	"github.com/mtor-dev/mtor/plain"
 	"github.com/mtor-dev/mtor/torrentfmt"
 )
 
@@ -65,8 +67,14 @@ func openDest(path string) (*dest, error) {
 		dir = "."
 	}
 	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, plain.Say(err, "there is no folder %s: make it first", filepath.Clean(dir))
+	}
+	if errors.Is(err, syscall.ENOTDIR) {
+		return nil, plain.Say(err, "%s is a file, not a folder: choose another destination", filepath.Clean(dir))
+	}
 	if err != nil {
-		return nil, fmt.Errorf("the folder of %s: %w", path, err)
+		return nil, err
 	}
 	return &dest{dir: dir, root: root, name: name, part: partName(name)}, nil
 }
@@ -103,7 +111,7 @@ func (d *dest) open(t *torrentfmt.Torrent, name string, flag int) (body, error) 
 		if why == "" {
 			why = "is a file, and the torrent a folder"
 		}
-		return nil, &OccupiedError{Path: d.path(name), Why: why}
+		return nil, &OccupiedError{Path: d.path(name), Why: why + inTheWay}
 	}
 	root, err := d.root.OpenRoot(name)
 	if err != nil {
@@ -147,11 +155,11 @@ func (d *dest) openFile(name string, flag int) (*os.File, error) {
 		return nil, d.named(err)
 	}
 	if why := notRegular(info.Mode()); why != "" {
-		return nil, &OccupiedError{Path: d.path(name), Why: why}
+		return nil, &OccupiedError{Path: d.path(name), Why: why + inTheWay}
 	}
 	file, err := d.root.OpenFile(name, flag|openNonblock, 0)
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, &OccupiedError{Path: d.path(name), Why: "cannot be opened: " + d.named(err).Error(), Err: err}
+		return nil, &OccupiedError{Path: d.path(name), Why: "may not be opened by the user that runs mtor" + inTheWay, Err: err}
 	}
 	if err != nil {
 		return nil, d.named(err)
@@ -166,6 +174,10 @@ func (d *dest) openFile(name string, flag int) (*os.File, error) {
 	}
 	return file, nil
 }
+
+// inTheWay is what to do about something that stands where a download wants to
+// be.
+const inTheWay = ": move it away, or choose another destination"
 
 func notRegular(mode fs.FileMode) string {
 	switch {

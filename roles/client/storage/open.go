@@ -9,6 +9,7 @@ import (
 
 	"github.com/bits-and-blooms/bitset"
 
+	"github.com/mtor-dev/mtor/plain"
 	"github.com/mtor-dev/mtor/torrentfmt"
 )
 
@@ -138,7 +139,7 @@ func adopt(ctx context.Context, t *torrentfmt.Torrent, d *dest, progress Progres
 	if err != nil {
 		_ = b.Close()
 		if t.Folder() && errors.Is(err, fs.ErrNotExist) {
-			return nil, &OccupiedError{Path: d.path(d.name), Why: fmt.Sprintf("is another folder: %v", err)}
+			return nil, &OccupiedError{Path: d.path(d.name), Why: fmt.Sprintf("is another folder (%v)", plain.Error(err)) + inTheWay}
 		}
 		var mismatch *MismatchError
 		if errors.As(err, &mismatch) {
@@ -146,7 +147,7 @@ func adopt(ctx context.Context, t *torrentfmt.Torrent, d *dest, progress Progres
 			if mismatch.Size != mismatch.Want {
 				why = fmt.Sprintf("is another file: %d bytes long, the torrent's has %d", mismatch.Size, mismatch.Want)
 			}
-			return nil, &OccupiedError{Path: d.path(d.name), Why: why, Err: err}
+			return nil, &OccupiedError{Path: d.path(d.name), Why: why + inTheWay, Err: err}
 		}
 		return nil, err
 	}
@@ -210,7 +211,7 @@ func takePart(ctx context.Context, t *torrentfmt.Torrent, d *dest, b body, made 
 			return nil, err
 		}
 		if foreign {
-			return nil, &OccupiedError{Path: d.path(d.part), Why: "holds nothing of this torrent: move it away first"}
+			return nil, &OccupiedError{Path: d.path(d.part), Why: "holds nothing of this torrent" + inTheWay}
 		}
 	}
 	if err := d.reserve(ctx, b); err != nil {
@@ -231,7 +232,7 @@ func verifyPart(ctx context.Context, t *torrentfmt.Torrent, d *dest, b body, pro
 		return nil, false, err
 	}
 	if mark.Size > t.Size {
-		return nil, false, &OccupiedError{Path: d.path(d.part), Why: fmt.Sprintf("is %d bytes long, the torrent's file only %d", mark.Size, t.Size)}
+		return nil, false, &OccupiedError{Path: d.path(d.part), Why: fmt.Sprintf("is %d bytes long, the torrent's file only %d", mark.Size, t.Size) + inTheWay}
 	}
 	r := &partReader{body: b}
 	have, err = torrentfmt.Verify(ctx, t, r, progress)
