@@ -85,27 +85,34 @@ func (f *file) Finish() error {
 	return nil
 }
 
-// buffers is a node's budget of piece buffers.
+// buffers is a node's budget of piece buffers, made when they are first used.
 type buffers struct {
 	size int
-	free chan struct{}
+
+	mu   sync.Mutex
+	left int // may still be made
+	free [][]byte
 }
 
-func newBuffers(n, size int) *buffers {
-	b := &buffers{size: size, free: make(chan struct{}, n)}
-	for range n {
-		b.free <- struct{}{}
-	}
-	return b
-}
+func newBuffers(n, size int) *buffers { return &buffers{size: size, left: n} }
 
 func (b *buffers) TryGet() ([]byte, bool) {
-	select {
-	case <-b.free:
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch n := len(b.free); {
+	case n > 0:
+		buf := b.free[n-1]
+		b.free = b.free[:n-1]
+		return buf, true
+	case b.left > 0:
+		b.left--
 		return make([]byte, b.size), true
-	default:
-		return nil, false
 	}
+	return nil, false
 }
 
-func (b *buffers) Put([]byte) { b.free <- struct{}{} }
+func (b *buffers) Put(buf []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.free = append(b.free, buf)
+}

@@ -244,8 +244,13 @@ func (l *Link) converse(in *wire.Reader) {
 	<-heard
 }
 
-// tell sends what Have, Withdraw and Bye have left, many in one message.
+// tell sends what Have, Withdraw and Bye have left, many in one message, and
+// gives the link up when the peer takes none for newsTimeout.
 func (l *Link) tell(heard <-chan struct{}) {
+	// The stream's own deadline would end the hearing as well.
+	patience := time.AfterFunc(newsTimeout, func() { l.st.Abort(transport.Code(wire.Error_ERROR_TIMEOUT)) })
+	patience.Stop()
+	defer patience.Stop()
 	for {
 		select {
 		case <-l.news:
@@ -266,19 +271,13 @@ func (l *Link) tell(heard <-chan struct{}) {
 		if bye {
 			out, _ = wire.Append(out, &wire.PeerEvent{Kind: &wire.PeerEvent_Bye{Bye: &wire.Bye{}}})
 		}
-		if err := l.write(out); err != nil || bye {
+		patience.Reset(newsTimeout)
+		_, err := l.st.Write(out)
+		patience.Stop()
+		if err != nil || bye {
 			return
 		}
 	}
-}
-
-// write sends news, and gives the link up when the peer takes none. The
-// stream's own deadline would end the hearing as well.
-func (l *Link) write(news []byte) error {
-	timer := time.AfterFunc(newsTimeout, func() { l.st.Abort(transport.Code(wire.Error_ERROR_TIMEOUT)) })
-	defer timer.Stop()
-	_, err := l.st.Write(news)
-	return err
 }
 
 // maxEventPieces is how many pieces one event names, so that it stays far

@@ -63,6 +63,7 @@ type Picker struct {
 	free      *bitset.BitSet // missing and requested from nobody
 	rank      *ranking       // the free pieces by rarity
 	requested map[int]*request
+	single    int // how many of them from one peer
 	seq       uint64
 	byPeer    map[Peer]*peerState
 	peers     []*peerState // the same, in an order that does not vary from run to run
@@ -145,6 +146,7 @@ func (p *Picker) Pick(peer Peer) (piece int, ok bool) {
 		p.take(piece)
 		p.seq++
 		p.requested[piece] = &request{from: [maxAsked]Peer{peer}, n: 1, seq: p.seq}
+		p.single++
 		return piece, true
 	}
 	if p.freeSomewhere() {
@@ -163,10 +165,13 @@ func (p *Picker) freeSomewhere() bool {
 }
 
 func (p *Picker) endgame(s *peerState) (int, bool) {
+	if p.single == 0 {
+		return 0, false // the usual answer: it must cost nothing
+	}
 	var oldest *request
 	piece := 0
 	for i, r := range p.requested {
-		if r.n < maxAsked && (oldest == nil || r.seq < oldest.seq) && !r.asked(s.id) && s.hasPiece(i) {
+		if r.n == 1 && (oldest == nil || r.seq < oldest.seq) && !r.asked(s.id) && s.hasPiece(i) {
 			oldest, piece = r, i
 		}
 	}
@@ -175,6 +180,7 @@ func (p *Picker) endgame(s *peerState) (int, bool) {
 	}
 	oldest.from[oldest.n] = s.id
 	oldest.n++
+	p.single--
 	return piece, true
 }
 
@@ -234,10 +240,13 @@ func (p *Picker) Failed(peer Peer, piece int) {
 		r.from[0] = r.from[1]
 	}
 	r.n--
-	if r.n == 0 {
-		delete(p.requested, piece)
-		p.release(piece)
+	if r.n > 0 {
+		p.single++
+		return
 	}
+	p.single--
+	delete(p.requested, piece)
+	p.release(piece)
 }
 
 // Done takes a piece from the missing ones: verified and stored. It returns
@@ -250,6 +259,9 @@ func (p *Picker) Done(piece int) (others []Peer) {
 	}
 	if r := p.requested[piece]; r != nil {
 		others = append(others, r.from[:r.n]...)
+		if r.n == 1 {
+			p.single--
+		}
 		delete(p.requested, piece)
 	} else {
 		p.take(piece)

@@ -345,6 +345,15 @@ func TestPickerAgreesWithNaiveModel(t *testing.T) {
 						rt.Fatalf("Wants(%d) = %v", peer, !want)
 					}
 				}
+				single := 0
+				for _, peers := range m.asked {
+					if len(peers) == 1 {
+						single++
+					}
+				}
+				if p.single != single {
+					rt.Fatalf("%d pieces are asked of one peer, want %d", p.single, single)
+				}
 				checkRanking(rt, p)
 			},
 		})
