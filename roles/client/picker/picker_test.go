@@ -441,43 +441,134 @@ func TestLargeTorrentIsSampledForPeersWithoutTheRarest(t *testing.T) {
 	}
 }
 
-// In a swarm of partial peers that pass pieces on, every download ends: no
-// interleaving of failures and departures may strand a piece.
-func TestEveryDownloadEndsWhileSomeoneHasEachPiece(t *testing.T) {
+// Peers come, go, gain, lose, fail and come back in any order; as long as each
+// piece is with somebody in the end, the download ends.
+func TestEveryDownloadEndsUnderAnyScheduleOfJoinsLeavesAndFailures(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
+		const peers = 5
 		n := rapid.IntRange(1, 100).Draw(rt, "pieces")
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
 		p := New(n, nil, rng)
-		p.Join(0, full(n))
-		for peer := Peer(1); peer < 5; peer++ {
-			b, _ := drawBits(rt, n)
-			p.Join(peer, b)
-		}
 		type ask struct {
 			peer  Peer
 			piece int
 		}
 		var open []ask
+		here := map[Peer]*bitset.BitSet{}
+		leave := func(peer Peer) {
+			p.Leave(peer)
+			delete(here, peer)
+			open = slices.DeleteFunc(open, func(a ask) bool { return a.peer == peer })
+		}
+		join := func(peer Peer, has *bitset.BitSet) {
+			leave(peer)
+			p.Join(peer, has)
+			here[peer] = has
+		}
+		turbulence := rapid.IntRange(0, 20*n).Draw(rt, "turbulence")
 		for steps := 0; p.Missing() > 0; steps++ {
-			if steps > 1000*n {
-				rt.Fatalf("%d pieces still missing", p.Missing())
+			if steps == turbulence {
+				join(0, full(n)) // who stays
 			}
-			peer := Peer(rng.IntN(5))
+			if steps > turbulence+1000*n {
+				rt.Fatalf("%d pieces are still missing", p.Missing())
+			}
+			peer := Peer(rng.IntN(peers))
+			if steps < turbulence || peer != 0 {
+				has, piece := here[peer], rng.IntN(n)
+				switch k := rng.IntN(40); {
+				case k == 0:
+					leave(peer)
+				case k < 3:
+					has = bitset.New(uint(n))
+					for i := range n {
+						has.SetTo(uint(i), rng.IntN(2) == 0)
+					}
+					join(peer, has)
+				case k < 10 && has != nil:
+					p.Have(peer, piece)
+					has.Set(uint(piece))
+				case k < 12 && has != nil:
+					p.Withdraw(peer, piece)
+					has.Clear(uint(piece))
+				}
+			}
 			if piece, ok := p.Pick(peer); ok {
+				if !here[peer].Test(uint(piece)) {
+					rt.Fatalf("piece %d was picked of a peer that lacks it", piece)
+				}
+				others := 0
+				for _, a := range open {
+					if a.piece == piece {
+						others++
+					}
+					if a == (ask{peer, piece}) {
+						rt.Fatalf("piece %d was picked of peer %d twice", piece, peer)
+					}
+				}
+				if others >= maxAsked || others > 0 && !p.Endgame() {
+					rt.Fatalf("piece %d was picked %d times more, endgame %t", piece, others, p.Endgame())
+				}
 				open = append(open, ask{peer, piece})
 			}
-			if len(open) == 0 {
+			if len(open) == 0 || rng.IntN(3) == 0 {
 				continue
 			}
-			k := rng.IntN(len(open))
-			a := open[k]
+			a := open[rng.IntN(len(open))]
 			if rng.IntN(3) == 0 {
 				p.Failed(a.peer, a.piece)
-				open = slices.Delete(open, k, k+1)
+				open = slices.DeleteFunc(open, func(b ask) bool { return b == a })
 				continue
 			}
-			p.Done(a.piece)
-			open = slices.DeleteFunc(open, func(b ask) bool { return b.piece == a.piece })
+			for _, other := range p.Done(a.piece) {
+				if !slices.Contains(open, ask{other, a.piece}) {
+					rt.Fatalf("peer %d is to be cancelled for piece %d, which it was not asked for", other, a.piece)
+				}
+				open = slices.DeleteFunc(open, func(b ask) bool { return b == ask{other, a.piece} })
+			}
+			if i := slices.IndexFunc(open, func(b ask) bool { return b.piece == a.piece }); i >= 0 {
+				rt.Fatalf("piece %d is done, and nobody says that it is asked of peer %d", a.piece, open[i].peer)
+			}
+		}
+		if len(p.requested) > 0 || p.single != 0 {
+			rt.Fatalf("%d requests are left when all is done", len(p.requested))
 		}
 	})
+}
+
+// Whatever peers do, a picker keeps as many buckets as there can be counts, and
+// no request but for a missing piece.
+func TestPickersMemoryFollowsPiecesAndPeers(t *testing.T) {
+	const pieces, peers = 64, 20
+	rng := newRand()
+	p := New(pieces, nil, rng)
+	for range 20_000 {
+		peer := Peer(rng.IntN(peers))
+		switch rng.IntN(6) {
+		case 0:
+			p.Leave(peer)
+		case 1:
+			p.Join(peer, full(pieces))
+		case 2:
+			p.Join(peer, bitset.From([]uint64{rng.Uint64()}))
+		case 3:
+			p.Have(peer, rng.IntN(2*pieces))
+		case 4:
+			p.Withdraw(peer, rng.IntN(2*pieces))
+		case 5:
+			p.Pick(peer)
+		}
+	}
+	if n := len(p.rank.end); n > 8+4*peers {
+		t.Errorf("%d buckets for %d peers", n, peers)
+	}
+	if n := len(p.requested); n > pieces {
+		t.Errorf("%d requests for %d pieces", n, pieces)
+	}
+	if n := len(p.byPeer); n > peers || n != len(p.peers) {
+		t.Errorf("%d and %d peers are known, want %d at most", n, len(p.peers), peers)
+	}
+	if n := len(p.rank.order); n > pieces {
+		t.Errorf("%d pieces are ranked", n)
+	}
 }
