@@ -154,6 +154,34 @@ func TestASeederLeavesInTheMiddle(t *testing.T) {
 	}
 }
 
+func TestADownloadWithoutSeedersWaitsAndGoesOnWhenOneIsBack(t *testing.T) {
+	t.Parallel()
+	s := newSwarm(t)
+	s.write("data", midSize, 1)
+	sharer := s.client(10, "sharer", "--upload-limit", slow)
+	sharer.do("share data x.mtorrent")
+	text := s.text("x.mtorrent")
+	s.put("0.mtorrent", text)
+	d := s.client(20, "downloader")
+	d.do("get 0.mtorrent copy")
+	if !d.reaches(5) {
+		t.Skip("the download was over before its seeder could quit")
+	}
+	sharer.quit()
+	s.until("the download says that it waits", func() bool {
+		return strings.Contains(d.do("show downloads"), "waits for peers")
+	})
+	if n := d.percent(); n == 100 {
+		t.Fatalf("%d%% are here without a seeder", n)
+	}
+	sharer.start()
+	d.do("wait")
+	s.same("data", "copy")
+	if log := string(s.text("downloader.log")); strings.Contains(log, "level=ERROR") {
+		t.Error("the wait was logged as an error")
+	}
+}
+
 func TestAClientThatQuitsInTheMiddleGoesOnAtItsNextStart(t *testing.T) {
 	t.Parallel()
 	s := newSwarm(t)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
@@ -42,6 +43,9 @@ type Scenario struct {
 	// Holders is how many peers beside say that they have everything, take
 	// requests, and send nothing.
 	Holders int
+	// Away is for how long the seeder leaves in the middle, when half of the
+	// ideal time has passed; 0 is never.
+	Away time.Duration
 	// Churn kills a random unfinished client every so often, which joins again
 	// half a second later with the pieces that it has; 0 is never.
 	Churn time.Duration
@@ -62,21 +66,27 @@ type Result struct {
 func (r Result) Ratio() float64 { return r.Last.Seconds() / r.Ideal.Seconds() }
 
 // Ideal is the shortest time in which a file can reach every client: bound by
-// the seeder's line, by a client's own, or by all lines out together.
+// the seeder's line, by a client's own, or by all lines out together. Where
+// clients begin with halves, the seeder need not send what one of them has.
 func (sc Scenario) Ideal() time.Duration {
 	bytes := float64(sc.Pieces) * PieceSize * Scale
 	n := float64(sc.Clients)
 	var worst float64
 	if sc.Seeder > 0 {
-		worst = bytes / sc.Seeder
+		worst = bytes / sc.Seeder * math.Pow(0.5, float64(sc.Partial))
 		if sc.Up > 0 {
-			worst = max(worst, n*bytes/(sc.Seeder+n*sc.Up))
+			missing := bytes * (n - float64(sc.Partial)/2)
+			worst = max(worst, missing/(sc.Seeder+n*sc.Up))
 		}
 	}
 	if sc.Down > 0 {
-		worst = max(worst, bytes/sc.Down)
+		most := bytes
+		if sc.Partial >= sc.Clients {
+			most /= 2
+		}
+		worst = max(worst, most/sc.Down)
 	}
-	return seconds(worst)
+	return seconds(worst) + sc.Away
 }
 
 // world is a running swarm.
@@ -209,6 +219,10 @@ func play(t *testing.T, sc Scenario) Result {
 		defer ticker.Stop()
 		churn = ticker.C
 	}
+	var leaves, comes <-chan time.Time
+	if sc.Away > 0 {
+		leaves = time.After((sc.Ideal() - sc.Away) / 2)
+	}
 	over := false
 	for i := 0; i < len(clients) && !over; {
 		select {
@@ -225,6 +239,14 @@ func play(t *testing.T, sc Scenario) Result {
 			}
 			clients[k] = again
 			r.Killed++
+		case <-leaves:
+			seeder.end(true)
+			comes = time.After(sc.Away)
+		case <-comes:
+			seeder = w.newNode(seeder.line, all)
+			if err := seeder.start(); err != nil {
+				t.Fatal(err)
+			}
 		case <-limit:
 			over = true
 		}

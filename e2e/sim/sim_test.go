@@ -3,6 +3,8 @@ package sim
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -62,7 +64,17 @@ func TestClientsThatAreKilledAndComeBackHoldNobodyUp(t *testing.T) {
 func TestHalfFilledClientsGiveEachOtherWhatTheSeederNeedNotSend(t *testing.T) {
 	sc := crowd(8)
 	sc.Partial = 6
-	hold(t, Run(t, sc), 1, 1)
+	hold(t, Run(t, sc), 1.15, 0.3)
+}
+
+func TestASwarmWhoseOnlySeederLeavesGoesOnWhenItIsBack(t *testing.T) {
+	sc := crowd(8)
+	sc.Away = 2 * time.Minute
+	r := Run(t, sc)
+	hold(t, r, 1.3, 1.3) // trackers are asked every 30 s by then
+	if first := slices.Min(r.Done); first < sc.Away {
+		t.Errorf("the first was whole after %s: before the seeder was back", first)
+	}
 }
 
 func TestClientsThatJoinOneAfterTheOtherAreFedByTheEarlierOnes(t *testing.T) {
@@ -71,31 +83,40 @@ func TestClientsThatJoinOneAfterTheOtherAreFedByTheEarlierOnes(t *testing.T) {
 	hold(t, Run(t, sc), 1.25, 1.3)
 }
 
-func TestAThousandClientsAllFinish(t *testing.T) {
+// TestSwarmsOfManySizesFinishNearTheIdeal makes the table and the picture of
+// docs/benchmarks.md.
+func TestSwarmsOfManySizesFinishNearTheIdeal(t *testing.T) {
 	if os.Getenv("MTOR_LONG") == "" {
-		t.Skip("takes minutes: set MTOR_LONG=1, as .ci/long does")
+		t.Skip("takes half an hour: set MTOR_LONG=1, as .ci/long does")
 	}
-	sc := crowd(1000)
-	sc.Pieces = 64 // a short file: the way of its last pieces through the crowd counts
-	hold(t, Run(t, sc), 3, 3)
-}
-
-func TestLargeSwarmsFinishNearTheIdeal(t *testing.T) {
-	if os.Getenv("MTOR_LONG") == "" {
-		t.Skip("takes minutes: set MTOR_LONG=1, as .ci/long does")
+	var table table
+	picture := new(plot)
+	for _, n := range []int{8, 40, 100, 200, 1000} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			row := row{clients: n}
+			for i, change := range []func(*Scenario){
+				func(*Scenario) {},
+				func(sc *Scenario) { sc.Churn = time.Second },
+				func(sc *Scenario) { sc.Partial = n / 2 },
+			} {
+				sc := crowd(n)
+				sc.Pieces = 256
+				change(&sc)
+				began := time.Now()
+				row.results[i] = Run(t, sc)
+				hold(t, row.results[i], 1.15, 1.3)
+				row.took += time.Since(began)
+			}
+			table = append(table, row)
+			picture.add(n, row.results[0])
+		})
 	}
-	p := new(plot)
-	for _, n := range []int{2, 8, 40, 100, 200} {
-		r := Run(t, crowd(n))
-		t.Logf("%d clients:", n)
-		hold(t, r, 1.15, 1.3)
-		p.add(n, r)
+	if len(table) == 0 {
+		return // -run asked for none
 	}
-	sc := crowd(200)
-	sc.Churn = time.Second
-	hold(t, Run(t, sc), 1.3, 1.3)
+	t.Logf("\n%s", table)
 	if path := os.Getenv("MTOR_PLOT"); path != "" {
-		if err := os.WriteFile(filepath.Clean(path), p.svg(), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Clean(path), picture.svg(), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
