@@ -112,7 +112,7 @@ func (c *Conn) send(st transport.Stream, step *io.SectionReader, last bool) (int
 	}
 	n, err := st.ReadFrom(step)
 	if err == nil && last && n == step.Size() {
-		err = st.CloseWrite()
+		_ = st.CloseWrite() // fails when the fetcher, who has it all, was faster to close
 	}
 	return n, err
 }

@@ -32,7 +32,7 @@ const (
 	// under way is not fetched twice.
 	endgameWindow = 2
 	// windowTime is how much of a peer's present rate is kept asked for.
-	windowTime = time.Second
+	windowTime = 500 * time.Millisecond
 	// refusedRest and stalledRest are how long a peer that refused a piece or
 	// went silent is not asked; the latter doubles with each time, up to
 	// maxRest, so that peers that only hold pieces cannot take turns.
@@ -217,7 +217,10 @@ func (t *Torrent) fetch(ctx context.Context, l *peer.Link, piece int, buf []byte
 	if !t.o.Torrent.PieceOK(piece, data) {
 		return errBadPiece
 	}
-	if err := t.o.File.WritePiece(piece, data); err != nil {
+	t.writing.Lock()
+	err := t.o.File.WritePiece(piece, data)
+	t.writing.Unlock()
+	if err != nil {
 		return diskError{err}
 	}
 	return nil

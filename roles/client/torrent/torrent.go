@@ -96,6 +96,9 @@ type Torrent struct {
 	sent   atomic.Int64  // bytes of pieces served
 	wg     sync.WaitGroup
 	serves *servings
+	// writing lets one piece be written at a time: the kernel lets no two into
+	// one file either, and those who wait there keep a processor busy.
+	writing sync.Mutex
 
 	mu     sync.Mutex
 	status Status
