@@ -14,7 +14,7 @@ var transports = []string{"tcp", "tls", "quic"}
 var PieceResults = []string{"verified", "bad_hash", "stalled", "refused", "cancelled", "not_written"}
 
 // DownloadStates are the values of the label state of mtor_client_downloads.
-var DownloadStates = []string{"checking", "downloading", "queued", "paused", "seeding", "failed", "missing"}
+var DownloadStates = []string{"checking", "downloading", "queued", "no_room", "seeding", "paused", "failed", "missing"}
 
 // Client counts what a client does. Its methods may be called from many
 // goroutines; none waits for a scrape.

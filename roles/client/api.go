@@ -171,8 +171,8 @@ func (c *Client) Get(ctx context.Context, mtorrent, dest string) (_ control.Down
 }
 
 // getAgain answers for a torrent that the library knows: one that has failed
-// or was missing is tried again, onto the same path; one that is paused looks for
-// room now.
+// or was missing is tried again, onto the same path; one that waits for room
+// looks for it now.
 func (c *Client) getAgain(ctx context.Context, it *item, t *torrentfmt.Torrent, id torrentfmt.ID, path string) (control.Download, error) {
 	d := c.describe(it)
 	if it.entry.ID != id || d.Path != path {
@@ -182,16 +182,21 @@ func (c *Client) getAgain(ctx context.Context, it *item, t *torrentfmt.Torrent, 
 	case control.Checking:
 		d.Name, d.Size = t.Name, t.Size
 		return d, nil
-	case control.Downloading, control.Seeding:
+	case control.Downloading, control.Seeding, control.Paused:
 		return d, nil
 	}
-	if d.State == control.Paused {
-		c.mu.Lock()
-		run := it.run
-		c.mu.Unlock()
-		if err := run.GoOn(ctx); err != nil {
+	if d.State == control.NoRoom {
+		if err := c.lookForRoom(ctx, it); err != nil {
 			return c.describe(it), fmt.Errorf("get: %w", err)
 		}
+		return c.describe(it), nil
+	}
+	ctx, done, err := it.claim(ctx)
+	if err != nil {
+		return d, fmt.Errorf("get: %w", err)
+	}
+	defer done()
+	if c.runs(it) { // another was faster
 		return c.describe(it), nil
 	}
 	it.end() // it may still hold the lock of its .part
@@ -208,6 +213,7 @@ func (c *Client) getAgain(ctx context.Context, it *item, t *torrentfmt.Torrent, 
 		c.mu.Unlock()
 		return d, errors.Join(errors.New("get: it was removed meanwhile, or the client quits"), file.Close())
 	}
+	it.entry.Paused = false // one that was paused and is missing
 	c.start(it, t, file)
 	c.mu.Unlock()
 	it.save()
@@ -226,9 +232,9 @@ func (c *Client) Downloads(context.Context) ([]control.Download, error) {
 }
 
 // Remove implements control.API.
-func (c *Client) Remove(ctx context.Context, mtorrent string) (_ control.Removed, err error) {
+func (c *Client) Remove(ctx context.Context, name string) (_ control.Removed, err error) {
 	defer func() { err = plain.Error(err) }()
-	it, err := c.find(mtorrent)
+	it, err := c.find(name)
 	if err != nil {
 		return control.Removed{}, fmt.Errorf("remove: %w", err)
 	}
@@ -255,7 +261,9 @@ func (c *Client) drop(ctx context.Context, it *item) (control.Removed, error) {
 	}
 	c.mu.Unlock()
 	defer c.notify()
+	defer it.seize()()
 	it.end()
+	it.discard()
 	c.launchNext()
 	if it.group == nil {
 		return it.left(), nil // it was never announced
@@ -282,7 +290,7 @@ func (c *Client) Wait(ctx context.Context, timeout time.Duration) ([]control.Dow
 		for _, it := range c.items {
 			d := it.download()
 			switch d.State {
-			case control.Downloading, control.Paused:
+			case control.Downloading, control.NoRoom:
 				running, watched[it] = true, true
 			case control.Checking:
 				running, watched[it] = running || !it.entry.Whole, watched[it] || !it.entry.Whole
@@ -362,31 +370,11 @@ func (c *Client) byTorrent(id torrentfmt.ID) *torrent.Torrent {
 	return nil
 }
 
-// find looks an item up by the path of its .mtorrent, or by the last component
-// of it.
-func (c *Client) find(mtorrent string) (*item, error) {
-	abs, err := filepath.Abs(mtorrent)
-	if err != nil {
-		return nil, err
-	}
+// find looks an item up by one of its names.
+func (c *Client) find(name string) (*item, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var named []*item
-	for _, it := range c.items {
-		if it.entry.Mtorrent == abs {
-			return it, nil
-		}
-		if filepath.Base(it.entry.Mtorrent) == mtorrent {
-			named = append(named, it)
-		}
-	}
-	switch len(named) {
-	case 1:
-		return named[0], nil
-	case 0:
-		return nil, fmt.Errorf("%s is not in the library: `show downloads` lists what is", mtorrent)
-	}
-	return nil, fmt.Errorf("%s names %d torrents: give the whole path", mtorrent, len(named))
+	return control.Find(c.items, (*item).named, name)
 }
 
 func (c *Client) describe(it *item) control.Download {

@@ -70,6 +70,7 @@ type Options struct {
 	// MTOR_TORRENT_ID (hex) and MTOR_TORRENT_FILE (the .mtorrent's absolute
 	// path). Empty for none.
 	OnComplete string
+	Version    string // of this program, for Status
 	Observe    Observer
 	Log        *slog.Logger
 }
@@ -88,6 +89,7 @@ type Client struct {
 	peers     *peers
 	hooks     *hook.Runner
 	log       *slog.Logger
+	started   time.Time
 
 	ctx  context.Context // ends when the client is to stop
 	stop context.CancelFunc
@@ -115,6 +117,7 @@ func New(ctx context.Context, o Options) (*Client, error) {
 		buffers: storage.NewBuffers(pieceBudget),
 		uploads: pace.NewGate(o.UploadLimit), downloads: pace.NewFreeGate(o.DownloadLimit),
 		done:    make(chan struct{}),
+		started: time.Now(),
 		running: make(map[torrentfmt.ID]*item),
 		groups:  make(map[string]*announce.Group),
 		changed: make(chan struct{}),
@@ -168,6 +171,7 @@ func (c *Client) Run(ctx context.Context) error {
 		c.wg.Go(func() { c.peers.accept(l) })
 	}
 	c.wg.Go(c.load)
+	c.wg.Go(c.keepGoals)
 	<-c.ctx.Done()
 
 	c.wg.Go(func() { c.hooks.Close(hookGrace) })
@@ -288,6 +292,10 @@ func (c *Client) Local(id torrentfmt.ID) (peer.Local, bool) {
 func (c *Client) notify() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.notifyLocked()
+}
+
+func (c *Client) notifyLocked() {
 	close(c.changed)
 	c.changed = make(chan struct{})
 }

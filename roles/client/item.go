@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/bits-and-blooms/bitset"
+
 	"github.com/mtor-dev/mtor/plain"
 	"github.com/mtor-dev/mtor/roles/client/announce"
 	"github.com/mtor-dev/mtor/roles/client/control"
@@ -41,50 +43,80 @@ type item struct {
 	file    *storage.File
 	stop    context.CancelFunc
 	over    sync.WaitGroup // until run has returned and its file is closed
+	sent    int64          // bytes that had been sent when run was made
+
+	claimed chan struct{}      // holds a value while a request ends it, or starts it anew
+	abort   context.CancelFunc // of the request that has or had it; nil before the first
+	urgent  int                // requests that wait for it and go before all else
 }
 
 func newItem(c *Client, e library.Entry) *item {
 	return &item{
 		c: c, entry: e, name: filepath.Base(e.Path), size: e.Size, note: "waits to be checked",
-		uploads: pace.NewGate(0), downloads: pace.NewFreeGate(0),
+		uploads: pace.NewGate(0), downloads: pace.NewFreeGate(0), claimed: make(chan struct{}, 1),
 	}
+}
+
+// named are its names; Client.mu is held.
+func (it *item) named() control.Named {
+	return control.Named{ID: it.entry.ID.String(), Name: it.name, Mtorrent: it.entry.Mtorrent}
 }
 
 // load brings back an item that the library knew at start.
 func (it *item) load() {
 	c := it.c
-	if !c.has(it) { // removed meanwhile
+	ctx, done, err := it.claim(c.ctx)
+	if err != nil {
 		return
 	}
-	t, err := torrentfmt.Open(it.entry.Mtorrent)
-	if err == nil && t.ID() != it.entry.ID {
-		err = fmt.Errorf("%s now describes another file", it.entry.Mtorrent)
+	defer done()
+	c.mu.Lock()
+	waits := c.hasLocked(it) && it.run == nil && !it.missing // nobody was faster
+	c.mu.Unlock()
+	if !waits {
+		return
 	}
+	t, err := it.torrentOf()
 	if err != nil {
 		it.lose(err)
 		return
 	}
 	c.mu.Lock()
 	it.name, it.size, it.note = t.Name, t.Size, "is being checked"
+	paused := it.entry.Paused
 	c.mu.Unlock()
-	file, err := it.open(t)
-	if err != nil {
-		if c.ctx.Err() == nil {
-			it.lose(err)
-		}
+	if paused {
 		return
 	}
+	file, err := it.open(ctx, t)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.hasLocked(it) || c.ctx.Err() != nil { // nothing may start behind leave
-		_ = file.Close()
-		return
+	switch {
+	case ctx.Err() != nil || !c.hasLocked(it): // nothing may start behind leave, nor under who has seized it
+		if err == nil {
+			_ = file.Close()
+		}
+	case err != nil:
+		it.loseLocked(err)
+	default:
+		c.start(it, t, file)
 	}
-	c.start(it, t, file)
 }
 
-func (it *item) open(t *torrentfmt.Torrent) (*storage.File, error) {
-	e, ctx := it.entry, it.c.ctx
+// torrentOf reads its .mtorrent.
+func (it *item) torrentOf() (*torrentfmt.Torrent, error) {
+	t, err := torrentfmt.Open(it.entry.Mtorrent)
+	if err == nil && t.ID() != it.entry.ID {
+		err = fmt.Errorf("%s now describes another file", it.entry.Mtorrent)
+	}
+	return t, err
+}
+
+// open opens its file, and checks it if it is not what the library recorded.
+func (it *item) open(ctx context.Context, t *torrentfmt.Torrent) (*storage.File, error) {
+	it.c.mu.Lock()
+	e := it.entry
+	it.c.mu.Unlock()
 	mark := &storage.Mark{Size: e.Size, ModTime: e.ModTime}
 	if e.Whole {
 		return storage.Seed(ctx, t, e.Path, mark, nil)
@@ -94,14 +126,18 @@ func (it *item) open(t *torrentfmt.Torrent) (*storage.File, error) {
 
 // lose keeps an item that cannot run, with the reason.
 func (it *item) lose(err error) {
+	it.c.mu.Lock()
+	defer it.c.mu.Unlock()
+	it.loseLocked(err)
+}
+
+func (it *item) loseLocked(err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: put it back and restart the client, or remove the torrent", err)
 	}
 	it.c.log.Warn("torrent not announced", "mtorrent", it.entry.Mtorrent, "path", it.entry.Path, "error", err)
-	it.c.mu.Lock()
 	it.missing, it.run, it.note = true, nil, plain.Error(err).Error()
-	it.c.mu.Unlock()
-	it.c.notify()
+	it.c.notifyLocked()
 }
 
 // start readies an item's torrent over its open file, and launches it unless
@@ -109,7 +145,7 @@ func (it *item) lose(err error) {
 func (c *Client) start(it *item, t *torrentfmt.Torrent, file *storage.File) {
 	id := it.entry.ID
 	it.name, it.size, it.note, it.missing, it.file = t.Name, t.Size, "", false, file
-	it.torrent, it.settled = t, file.Whole()
+	it.torrent, it.settled, it.sent = t, file.Whole(), it.entry.Sent
 	it.run = torrent.New(torrent.Options{
 		Torrent: t, File: file, Buffers: c.buffers,
 		Uploads:   []*pace.Gate{it.uploads, c.uploads},
@@ -219,12 +255,11 @@ func (it *item) save() {
 		if whole {
 			it.entry.Have = nil
 		}
-		e, known := it.entry, it.c.hasLocked(it)
-		it.c.mu.Unlock()
-		if !known {
-			return
+		it.entry.Sent = it.sentAll()
+		if it.c.hasLocked(it) {
+			err = it.c.lib.Update(it.entry)
 		}
-		err = it.c.lib.Update(e)
+		it.c.mu.Unlock()
 	}
 	if err != nil {
 		it.c.log.Error("progress not saved; the file is checked at the next start", "name", it.name, "error", err)
@@ -247,7 +282,7 @@ func (it *item) settle() {
 	c.notify()
 }
 
-// status is the running torrent's, or that of the library.
+// status is the running torrent's, or that of the library. Client.mu is held.
 func (it *item) status() torrent.Status {
 	if it.run != nil {
 		return it.run.Status()
@@ -255,22 +290,56 @@ func (it *item) status() torrent.Status {
 	st := torrent.Status{Whole: it.entry.Whole, Done: it.entry.Size}
 	if !st.Whole {
 		st.Done = 0 // what is there is told once it has been checked
+		if it.entry.Paused {
+			st.Done = bytesOf(it.entry.Have, it.size)
+		}
 	}
 	return st
+}
+
+// bytesOf is how many of a file's bytes are in a set of its pieces.
+func bytesOf(have *bitset.BitSet, size int64) int64 {
+	if have == nil {
+		return 0
+	}
+	n := int64(have.Count()) * torrentfmt.PieceSize
+	if last := have.Len(); last > 0 && have.Test(last-1) {
+		n -= int64(last)*torrentfmt.PieceSize - size
+	}
+	return n
+}
+
+// sentAll is how many bytes were sent to peers since it was added. Client.mu is
+// held.
+func (it *item) sentAll() int64 {
+	if it.run == nil {
+		return it.entry.Sent
+	}
+	return it.sent + it.run.Sent()
 }
 
 // download is the item's line in `show downloads`. c.mu is held.
 func (it *item) download() control.Download {
 	st := it.status()
 	d := control.Download{
-		Name: it.name, Mtorrent: it.entry.Mtorrent, Path: it.entry.Path,
-		Size: it.size, Done: st.Done, DownRate: st.DownRate, UpRate: st.UpRate,
-		Peers: st.Peers, Note: it.note, Sources: st.Sources, State: stateOf(it.run, st, it.missing),
+		ID: it.entry.ID.String(), Name: it.name, Mtorrent: it.entry.Mtorrent, Path: it.entry.Path,
+		Size: it.size, Done: st.Done, DownRate: st.DownRate, UpRate: st.UpRate, Sent: it.sentAll(),
+		Peers: st.Peers, Note: it.note, Sources: st.Sources, SeedUntil: it.goal(),
+		State: stateOf(it.run, st, it.missing, it.entry.Paused),
+	}
+	if d.Sources == nil {
+		d.Sources = map[string]int{}
 	}
 	switch d.State {
+	case control.Paused:
+		d.Note = ""
+		if it.seededEnough() {
+			d.Note = "seeded enough: resume seeds on"
+		}
+		return d
 	case control.Failed:
 		d.Note = plain.Error(st.Err).Error() + ": mend that, then get it again"
-	case control.Paused:
+	case control.NoRoom:
 		d.Note = st.Paused.Error() + ": it goes on when there is"
 	}
 	if it.queued {
@@ -291,10 +360,12 @@ func (it *item) download() control.Download {
 
 // stateOf is the state of an item; run is nil before its file is open, and st
 // run's.
-func stateOf(run *torrent.Torrent, st torrent.Status, missing bool) control.State {
+func stateOf(run *torrent.Torrent, st torrent.Status, missing, paused bool) control.State {
 	switch {
 	case missing:
 		return control.Missing
+	case paused:
+		return control.Paused
 	case run == nil:
 		return control.Checking
 	case st.Err != nil:
@@ -302,7 +373,7 @@ func stateOf(run *torrent.Torrent, st torrent.Status, missing bool) control.Stat
 	case st.Whole:
 		return control.Seeding
 	case st.Paused != nil:
-		return control.Paused
+		return control.NoRoom
 	}
 	return control.Downloading
 }

@@ -9,10 +9,10 @@ import (
 )
 
 // SetLimits implements control.API.
-func (c *Client) SetLimits(_ context.Context, mtorrent string, change control.LimitChange) (control.Limits, error) {
+func (c *Client) SetLimits(_ context.Context, torrent string, change control.LimitChange) (control.Limits, error) {
 	up, down, name := c.uploads, c.downloads, ""
-	if mtorrent != "" {
-		it, err := c.find(mtorrent)
+	if torrent != "" {
+		it, err := c.find(torrent)
 		if err != nil {
 			return control.Limits{}, fmt.Errorf("limit: %w", err)
 		}

@@ -38,14 +38,14 @@ func (c *Client) Gauges() Gauges {
 		g.Streams[conn.Scheme()] += conn.Streams()
 	}
 	type seen struct {
-		run             *torrent.Torrent
-		missing, queued bool
-		size            int64
+		run                     *torrent.Torrent
+		missing, queued, paused bool
+		size                    int64
 	}
 	c.mu.Lock()
 	items := make([]seen, 0, len(c.items))
 	for _, it := range c.items {
-		items = append(items, seen{it.run, it.missing, it.queued, it.size})
+		items = append(items, seen{it.run, it.missing, it.queued, it.entry.Paused, it.size})
 	}
 	groups := make([]*announce.Group, 0, len(c.groups))
 	for _, group := range c.groups {
@@ -57,8 +57,8 @@ func (c *Client) Gauges() Gauges {
 		if it.run != nil {
 			st = it.run.Progress()
 		}
-		state := stateOf(it.run, st, it.missing)
-		if state == control.Downloading || state == control.Paused {
+		state := stateOf(it.run, st, it.missing, it.paused)
+		if state == control.Downloading || state == control.NoRoom {
 			g.Wanted += it.size - st.Done
 		}
 		if it.queued {

@@ -6,7 +6,7 @@ import (
 	"github.com/mtor-dev/mtor/roles/client/control"
 )
 
-// full reports whether as many downloads run as may: those that are paused do
+// full reports whether as many downloads run as may: those that wait for room do
 // not, even if there may be more than that when they go on. c.mu is held.
 func (c *Client) full() bool {
 	if c.o.MaxDownloads == 0 {
@@ -14,7 +14,7 @@ func (c *Client) full() bool {
 	}
 	n := 0
 	for _, it := range c.running {
-		if stateOf(it.run, it.run.Progress(), false) == control.Downloading {
+		if stateOf(it.run, it.run.Progress(), false, false) == control.Downloading {
 			n++
 		}
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"path/filepath"
+	"time"
 
 	"github.com/bits-and-blooms/bitset"
 	bolt "go.etcd.io/bbolt"
@@ -16,13 +18,17 @@ import (
 // An entry's value is a CRC32C of its key and the rest, big-endian, and then:
 // flags, torrent ID, Seq (uvarint), Size and ModTime (varint), Path (uvarint
 // length, bytes), and with flagHave the number of pieces (uvarint) and their
-// bits, eight a byte, lowest first. The checksum stands in for bbolt, which
+// bits, eight a byte, lowest first. With flagSeeds, from format 2 on, SeedRatio
+// (8 bytes, IEEE 754, big-endian) and SeedTime, Sent and Seeded (varint) come
+// last. The checksum stands in for bbolt, which
 // checks none of its pages but two. Paths are kept as bytes: they need not be
 // UTF-8.
 const (
 	flagWhole = 1 << iota
 	flagHave
-	flagsKnown = flagWhole | flagHave
+	flagPaused
+	flagSeeds
+	flagsKnown = flagWhole | flagHave | flagPaused | flagSeeds
 )
 
 // maxPath bounds both paths, in bytes: a key of bbolt is no longer, and no
@@ -45,7 +51,20 @@ func (e *Entry) check() error {
 	if e.Have != nil && e.Have.Len() > torrentfmt.MaxPieces {
 		return fmt.Errorf("%d pieces: at most %d", e.Have.Len(), torrentfmt.MaxPieces)
 	}
+	return e.checkSeeds()
+}
+
+func (e *Entry) checkSeeds() error {
+	sane := e.SeedRatio >= 0 && e.SeedRatio <= math.MaxFloat64 // false of what is no number
+	if !sane || e.SeedTime < 0 || e.Seeded < 0 || e.Sent < 0 {
+		return fmt.Errorf("seeded until %v, %s, with %d bytes and %s: want none below zero", e.SeedRatio, e.SeedTime, e.Sent, e.Seeded)
+	}
 	return nil
+}
+
+// seeds reports whether there is more to say of its seeding than nothing.
+func (e *Entry) seeds() bool {
+	return e.SeedRatio != 0 || e.SeedTime != 0 || e.Sent != 0 || e.Seeded != 0
 }
 
 func encodeEntry(e *Entry) []byte {
@@ -81,6 +100,12 @@ func encodeBody(e *Entry) []byte {
 	if have != nil {
 		flags |= flagHave
 	}
+	if e.Paused {
+		flags |= flagPaused
+	}
+	if e.seeds() {
+		flags |= flagSeeds
+	}
 	b := append([]byte{flags}, e.ID[:]...)
 	b = binary.AppendUvarint(b, e.Seq)
 	b = binary.AppendVarint(b, e.Size)
@@ -90,6 +115,12 @@ func encodeBody(e *Entry) []byte {
 	if have != nil {
 		b = binary.AppendUvarint(b, uint64(have.Len()))
 		b = appendBits(b, have)
+	}
+	if e.seeds() {
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(e.SeedRatio))
+		for _, n := range []int64{int64(e.SeedTime), e.Sent, int64(e.Seeded)} {
+			b = binary.AppendVarint(b, n)
+		}
 	}
 	return b
 }
@@ -106,7 +137,7 @@ func appendBits(b []byte, bits *bitset.BitSet) []byte {
 // varint; it copies all that it keeps.
 func decodeBody(b []byte) (*Entry, error) {
 	e := &Entry{}
-	if len(b) < 1+len(e.ID) || b[0]&^byte(flagsKnown) != 0 || b[0] == flagWhole|flagHave {
+	if len(b) < 1+len(e.ID) || b[0]&^byte(flagsKnown) != 0 || b[0]&(flagWhole|flagHave) == flagWhole|flagHave {
 		return nil, errEncoding
 	}
 	flags := b[0]
@@ -119,6 +150,16 @@ func decodeBody(b []byte) (*Entry, error) {
 	e.Path = string(d.bytes(min(d.uvarint(), maxPath+1)))
 	if flags&flagHave != 0 {
 		e.Have = d.bits()
+	}
+	e.Paused = flags&flagPaused != 0
+	if flags&flagSeeds != 0 {
+		if ratio := d.bytes(8); !d.failed {
+			e.SeedRatio = math.Float64frombits(binary.BigEndian.Uint64(ratio))
+		}
+		e.SeedTime, e.Sent, e.Seeded = time.Duration(d.varint()), d.varint(), time.Duration(d.varint())
+		if !e.seeds() || e.checkSeeds() != nil {
+			return nil, errEncoding
+		}
 	}
 	if d.failed || len(d.b) > 0 || len(e.Path) > maxPath {
 		return nil, errEncoding

@@ -32,7 +32,7 @@ const (
 	FileName = "state.db"
 	// Format is the version of the file's layout. A library of a newer one is
 	// refused.
-	Format = 1
+	Format = 2
 	// lockWait is how long Open waits for another client that is just ending.
 	lockWait = time.Second
 )
@@ -60,6 +60,13 @@ type Entry struct {
 	Have     *bitset.BitSet // an unfinished download's pieces on disk; nil when Whole or not known
 	Size     int64          // with ModTime, the file's mark when this was recorded; bytes
 	ModTime  int64          // nanoseconds since 1970
+	Paused   bool           // at rest until the user says otherwise
+	// SeedRatio and SeedTime are when it has been seeded enough: times its size,
+	// and how long; 0 for never. Sent, in bytes, and Seeded are how far that is.
+	SeedRatio float64
+	SeedTime  time.Duration
+	Sent      int64
+	Seeded    time.Duration
 }
 
 var (
@@ -109,7 +116,7 @@ func Open(dir string) (*Library, error) {
 
 // load reads everything once, so that damage shows at the start and not later.
 func (l *Library) load() error {
-	fresh := false
+	fresh, older := false, false
 	err := l.db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(metaBucket)
 		if meta == nil {
@@ -119,9 +126,11 @@ func (l *Library) load() error {
 			fresh = true
 			return nil
 		}
-		if err := l.loadMeta(meta); err != nil {
+		format, err := l.loadMeta(meta)
+		if err != nil {
 			return err
 		}
+		older = format < Format
 		torrents := tx.Bucket(torrentBucket)
 		if torrents == nil {
 			return fmt.Errorf("%w (no torrents)", ErrDamaged)
@@ -131,25 +140,29 @@ func (l *Library) load() error {
 			return err
 		})
 	})
-	if err != nil || !fresh {
+	switch {
+	case err != nil:
 		return err
+	case fresh:
+		return l.init()
+	case older: // it differs in what an entry may say besides
+		return l.db.Update(func(tx *bolt.Tx) error { return putNumber(tx.Bucket(metaBucket), formatKey, Format) })
 	}
-	return l.init()
+	return nil
 }
 
-func (l *Library) loadMeta(meta *bolt.Bucket) error {
-	format, err := number(meta, formatKey)
-	if err != nil {
-		return err
+func (l *Library) loadMeta(meta *bolt.Bucket) (format uint64, err error) {
+	if format, err = number(meta, formatKey); err != nil {
+		return 0, err
 	}
 	if format > Format {
-		return fmt.Errorf("%w (format %d, this one knows %d)", ErrNewer, format, Format)
+		return 0, fmt.Errorf("%w (format %d, this one knows %d)", ErrNewer, format, Format)
 	}
 	if format == 0 {
-		return fmt.Errorf("%w (format)", ErrDamaged)
+		return 0, fmt.Errorf("%w (format)", ErrDamaged)
 	}
 	l.stamp, err = number(meta, stampKey)
-	return err
+	return format, err
 }
 
 func number(b *bolt.Bucket, key []byte) (uint64, error) {

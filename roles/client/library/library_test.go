@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bits-and-blooms/bitset"
 	"github.com/google/go-cmp/cmp"
@@ -315,6 +317,44 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	wantRefused(t, data, ErrNewer)
 }
 
+// The entries of format 1 are those of format 2 that say nothing new.
+func TestOlderFormatIsTakenOver(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir)
+	e := add(t, l, entry("a"))
+	if err := l.db.Update(func(tx *bolt.Tx) error { return putNumber(tx.Bucket(metaBucket), formatKey, 1) }); err != nil {
+		t.Fatal(err)
+	}
+	l = reopen(t, l, dir)
+	wantAll(t, l, e)
+	err := l.db.View(func(tx *bolt.Tx) error {
+		format, err := number(tx.Bucket(metaBucket), formatKey)
+		if format != Format {
+			t.Errorf("it is still of format %d, which an older mtor would open", format)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSeedingThatMakesNoSenseIsRefused(t *testing.T) {
+	l := open(t, t.TempDir())
+	for name, harm := range map[string]func(*Entry){
+		"ratio below zero": func(e *Entry) { e.SeedRatio = -1 },
+		"no number":        func(e *Entry) { e.SeedRatio = math.NaN() },
+		"time below zero":  func(e *Entry) { e.SeedTime = -1 },
+		"sent below zero":  func(e *Entry) { e.Sent = -1 },
+	} {
+		e := entry(name)
+		harm(e)
+		if err := l.Add(e); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
 func TestSomebodyElsesDatabaseIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "other.db")
 	db, err := bolt.Open(path, 0o600, nil)
@@ -388,6 +428,13 @@ func TestEncodedEntriesComeBackTheSame(t *testing.T) {
 			Whole:    rapid.Bool().Draw(rt, "whole"),
 			Size:     rapid.Int64().Draw(rt, "size"),
 			ModTime:  rapid.Int64().Draw(rt, "modtime"),
+			Paused:   rapid.Bool().Draw(rt, "paused"),
+		}
+		if rapid.Bool().Draw(rt, "seeds") {
+			e.SeedRatio = rapid.Float64Min(0).Draw(rt, "ratio")
+			e.SeedTime = time.Duration(rapid.Int64Min(0).Draw(rt, "seed time"))
+			e.Sent = rapid.Int64Min(0).Draw(rt, "sent")
+			e.Seeded = time.Duration(rapid.Int64Min(0).Draw(rt, "seeded"))
 		}
 		if !e.Whole && rapid.Bool().Draw(rt, "pieces known") {
 			e.Have = bitset.New(uint(rapid.IntRange(0, 200).Draw(rt, "pieces")))
@@ -414,6 +461,8 @@ func FuzzDecodeEntry(f *testing.F) {
 	e.Have = bitset.New(13).Set(3).Set(12)
 	f.Add(encodeBody(e))
 	e.Whole = true
+	f.Add(encodeBody(e))
+	e.Paused, e.SeedRatio, e.SeedTime, e.Sent, e.Seeded = true, 1.5, time.Hour, 1<<40, time.Minute
 	f.Add(encodeBody(e))
 	f.Add([]byte{flagHave})
 	f.Fuzz(func(t *testing.T, body []byte) {

@@ -110,6 +110,46 @@ func (m *memory) Downloads(context.Context) ([]control.Download, error) {
 	return list, nil
 }
 
+func (m *memory) find(name string) (*control.Download, error) {
+	return control.Find(m.list, func(d *control.Download) control.Named { return d.Named() }, name)
+}
+
+func (m *memory) Peers(_ context.Context, name string) ([]control.Peer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, err := m.find(name)
+	return nil, err
+}
+
+func (m *memory) Pause(_ context.Context, name string) (control.Download, error) {
+	return m.set(name, func(d *control.Download) { d.State = control.Paused })
+}
+
+func (m *memory) Resume(_ context.Context, name string) (control.Download, error) {
+	return m.set(name, func(d *control.Download) { d.State = control.Downloading })
+}
+
+func (m *memory) Relocate(_ context.Context, name, path string, _ func(done, total int64)) (control.Download, error) {
+	return m.set(name, func(d *control.Download) { d.Path = path })
+}
+
+func (m *memory) SeedUntil(_ context.Context, name string, goal control.SeedGoal) (control.Download, error) {
+	return m.set(name, func(d *control.Download) { d.SeedUntil = &goal })
+}
+
+func (m *memory) Status(context.Context) (control.Status, error) { return control.Status{}, nil }
+
+func (m *memory) set(name string, change func(*control.Download)) (control.Download, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, err := m.find(name)
+	if err != nil {
+		return control.Download{}, err
+	}
+	change(d)
+	return *d, nil
+}
+
 func (m *memory) Remove(_ context.Context, mtorrent string) (control.Removed, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -206,7 +206,7 @@ func (s *session) wait(ctx context.Context, timeout time.Duration, last bool) {
 	}
 	bad := 0
 	for _, d := range list {
-		if d.State == control.Seeding {
+		if d.Whole() {
 			continue
 		}
 		bad++
@@ -229,7 +229,7 @@ func (s *session) wait(ctx context.Context, timeout time.Duration, last bool) {
 
 // unfinished says why a download was not complete after a wait.
 func unfinished(d control.Download, timeout time.Duration) string {
-	if d.State == control.Failed || d.State == control.Missing {
+	if d.State == control.Failed || d.State == control.Missing || d.State == control.Paused {
 		return why(d)
 	}
 	text := "unfinished, " + percent(d) + " done"

@@ -27,7 +27,7 @@ func showLine(d control.Download) string {
 		line = fmt.Sprintf("[S] %s %s %s up %s", name, percent(d), rate(d.UpRate), count(d.Peers, "peer"))
 	case control.Checking:
 		return fmt.Sprintf("[?] %s %s", name, why(d))
-	case control.Paused:
+	case control.NoRoom, control.Paused:
 		line = fmt.Sprintf("[!] %s %s paused", name, percent(d))
 	default:
 		return fmt.Sprintf("[!] %s %s", name, why(d))
@@ -56,7 +56,7 @@ func gotLine(d control.Download) string {
 	switch d.State {
 	case control.Seeding:
 		verb = "have"
-	case control.Paused:
+	case control.NoRoom, control.Paused:
 		verb = "paused"
 	case control.Checking:
 		return fmt.Sprintf("%s: %s at %s %s, then it goes on by itself", printable(d.Name), size(d.Size), printable(d.Path), why(d))

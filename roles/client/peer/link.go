@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mtor-dev/mtor/roles/client/pace"
@@ -36,6 +37,7 @@ type Link struct {
 	local Local
 	st    transport.Stream
 	mine  bool // opened by this side
+	sent  atomic.Int64
 
 	mu    sync.Mutex
 	haves []uint32      // to be told; bounded by the number of pieces, each is gained once
@@ -46,6 +48,9 @@ type Link struct {
 
 // Conn is the session that carries the link.
 func (l *Link) Conn() *Conn { return l.conn }
+
+// Sent is how many bytes of pieces went to the peer while there was this link.
+func (l *Link) Sent() int64 { return l.sent.Load() }
 
 // Have tells the peer of pieces that this side has gained.
 func (l *Link) Have(pieces ...uint32) {

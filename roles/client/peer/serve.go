@@ -45,7 +45,7 @@ func (c *Conn) serve(ctx context.Context, st transport.Stream, p *wire.Piece) er
 	if !local.Claim(link, piece, true) {
 		return kept
 	}
-	if err := c.sendPiece(ctx, st, local, pass, piece); err != nil {
+	if err := c.sendPiece(ctx, st, local, link, pass, piece); err != nil {
 		local.Unsent(link, piece)
 		return err
 	}
@@ -54,7 +54,7 @@ func (c *Conn) serve(ctx context.Context, st transport.Stream, p *wire.Piece) er
 }
 
 // sendPiece sends a piece, in steps.
-func (c *Conn) sendPiece(ctx context.Context, st transport.Stream, local Local, pass *pace.Pass, piece int) error {
+func (c *Conn) sendPiece(ctx context.Context, st transport.Stream, local Local, link *Link, pass *pace.Pass, piece int) error {
 	done, ok := local.Serving(func() { st.Abort(transport.Code(wire.Error_ERROR_NOT_FOUND)) })
 	if !ok {
 		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "the torrent is no longer here")
@@ -69,6 +69,9 @@ func (c *Conn) sendPiece(ctx context.Context, st transport.Stream, local Local, 
 			want := min(pass.Step(), section.Size()-at)
 			n, err := c.send(st, part(section, at, want), at+want == section.Size())
 			local.Served(n, c.sess.Scheme())
+			if link != nil {
+				link.sent.Add(n)
+			}
 			return n, err
 		})
 		if err != nil {

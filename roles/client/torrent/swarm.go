@@ -79,6 +79,9 @@ type source struct {
 	window   int
 	received int64 // bytes since the last tick
 	rate     float64
+	pieces   int   // that came from it
+	sent     int64 // bytes up to the last tick
+	upRate   float64
 	restTill time.Time
 	later    []uint32      // pieces that it is to be told of, with no hurry; each once
 	sending  bitset.BitSet // pieces that it is being sent and has not told of
@@ -231,6 +234,7 @@ func (s *swarm) gotPiece(e arrived, src *source) {
 	s.received += n
 	if src != nil {
 		src.received += n
+		src.pieces++
 		if src.rate == 0 { // until then each piece proves that more can be asked for
 			src.window = min(src.window+1, maxWindow)
 		}
@@ -388,6 +392,9 @@ func (s *swarm) tick(now time.Time) {
 		src.rate = blend(src.rate, float64(src.received)/perTick)
 		src.received = 0
 		src.tellLater()
+		sent := src.link.Sent()
+		src.upRate = blend(src.upRate, float64(sent-src.sent)/perTick)
+		src.sent = sent
 		if src.rate > 0 {
 			ahead := int(src.rate * windowTime.Seconds() / float64(s.o.Torrent.PieceLen(0)))
 			src.window = min(max(ahead+1, minWindow), maxWindow)

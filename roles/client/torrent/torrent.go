@@ -187,6 +187,9 @@ func (t *Torrent) Served(n int64, scheme string) {
 	}
 }
 
+// Sent is how many bytes of pieces were served in this run.
+func (t *Torrent) Sent() int64 { return t.sent.Load() }
+
 // Uploads are the gates that pieces are sent through.
 func (t *Torrent) Uploads() []*pace.Gate { return t.o.Uploads }
 
