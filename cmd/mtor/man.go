@@ -40,7 +40,8 @@ $SOURCE_DATE_EPOCH, if that is set, and the present day otherwise.
 // generator reads the help texts as Markdown. The command is of no other use
 // afterwards.
 func literal(cmd *cobra.Command) {
-	cmd.Long = strings.NewReplacer("<", `\<`, "*", `\*`).Replace(cmd.Long)
+	asIs := strings.NewReplacer("<", `\<`, "*", `\*`)
+	cmd.Use, cmd.Long = asIs.Replace(cmd.Use), asIs.Replace(cmd.Long)
 	for _, sub := range cmd.Commands() {
 		literal(sub)
 	}

@@ -35,8 +35,10 @@ func TestEveryCommandHasAManPageThatSaysWhatItsHelpSays(t *testing.T) {
 	}
 	check(newRootCmd())
 	page, err := os.ReadFile(filepath.Join(dir, "mtor-client.1"))
-	if err != nil || !strings.Contains(string(page), "error: <what> : <why>") {
-		t.Errorf("the form of errors is lost: %v", err)
+	for _, text := range []string{"mtor client " + strings.Join(clientArgs, " ") + " [flags]", "error: <what> : <why>"} {
+		if err != nil || !strings.Contains(string(page), text) {
+			t.Errorf("%q is lost: %v", text, err)
+		}
 	}
 }
 
