@@ -16,7 +16,7 @@ func newBenchCmd() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure how fast this machine is at it",
 	}
-	cmd.AddCommand(newBenchTrackerCmd(), newBenchTransportCmd(), newBenchGetCmd(), newBenchServeCmd(), newBenchSwarmCmd())
+	cmd.AddCommand(newBenchTrackerCmd(), newBenchTransportCmd(), newBenchPathCmd(), newBenchGetCmd(), newBenchServeCmd(), newBenchSwarmCmd())
 	return cmd
 }
 

@@ -67,7 +67,7 @@ func benchGet(cmd *cobra.Command, o bench.GetOptions, dir string, size int64) (r
 		return nil, err
 	}
 	serving := carry.Options{Dir: dir}
-	child, err := startBenchServe(cmd.Context(), &serving, size, "")
+	child, err := startBenchServe(cmd.Context(), &serving, size, nil)
 	if err != nil {
 		return nil, err
 	}

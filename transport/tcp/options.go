@@ -31,6 +31,16 @@ func (o Options) control(_, _ string, c syscall.RawConn) error {
 	return setErr
 }
 
+// SetCongestion chooses the congestion control of a connection; see
+// Options.Congestion.
+func SetCongestion(c *net.TCPConn, name string) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return Options{Congestion: name}.control("", "", raw)
+}
+
 // keepAlives are how the kernel asks an idle connection: after keepAlive, then
 // every few seconds, and a peer that owes that many answers is gone.
 const (

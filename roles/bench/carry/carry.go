@@ -12,6 +12,8 @@
 //     file, ReadFull into a page-aligned buffer;
 //   - bare TCP is the whole file by sendfile(2) where there is one, read into
 //     the same buffers, which two or more goroutines check and write;
+//   - bare TLS is the same under the TLS 1.3 of the standard library, the file
+//     read into a page-aligned buffer that is written whole;
 //   - bare QUIC is the whole file over four long streams of one quic-go
 //     connection with the windows that suit it best.
 //
@@ -39,6 +41,7 @@ const (
 	greeting   = "mtor-bench/1 "
 	forControl = "control"
 	forBareTCP = "tcp"
+	forBareTLS = "tls"
 	askCPU     = "cpu"
 	maxLine    = 64 // bytes of what the fetching side says
 
@@ -47,14 +50,20 @@ const (
 	MaxSize    = 64 << 30
 	maxWelcome = 8 << 20
 
-	// MaxStreams is how many pieces are fetched at once at most: 32 MiB of
-	// buffers, as much as a client gives to a few peers.
+	// MaxStreams is how many pieces are fetched at once at most, of all peers:
+	// 32 MiB of buffers, as much as a client gives to a few peers.
 	MaxStreams = 64
+
+	// MaxKinds bounds the congestion controls that one server listens with.
+	MaxKinds = 8
 
 	// bareStreams is how many long streams bare QUIC has: enough that one that
 	// waits for its window does not hold up the connection.
 	bareStreams = 4
 	bareALPN    = "mtor-bench/1"
+	// bareTLSWrite is how much bare TLS writes at once: longer writes gain
+	// nothing.
+	bareTLSWrite = 64 << 10
 
 	// dialTimeout bounds the way to a connection, pieceTimeout that of one
 	// piece, roundTimeout that of the whole file.

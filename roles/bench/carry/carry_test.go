@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,27 +16,44 @@ import (
 
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
+	"github.com/mtor-dev/mtor/transport/identity"
 	"github.com/mtor-dev/mtor/transport/quic"
 	"github.com/mtor-dev/mtor/transport/tcp"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func table(t *testing.T) transport.Table {
+// tables are one to listen on, and one to dial: TLS shares TCP's listener.
+func tables(t *testing.T) (listen, dial transport.Table) {
 	t.Helper()
 	q, err := quic.New(quic.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return transport.Table{tcp.New(tcp.Options{}), q}
+	o := tcp.Options{Credentials: identity.Ephemeral()}
+	plain := tcp.New(o)
+	return transport.Table{plain, q}, transport.Table{plain, tcp.NewTLS(o), q}
+}
+
+func table(t *testing.T) transport.Table {
+	_, dial := tables(t)
+	return dial
 }
 
 // serving runs a server and returns its address, and how to end it.
-func serving(t *testing.T, size int64) (addr, dir string) {
+func serving(t *testing.T, size int64, congestion ...string) (addr, dir string) {
 	t.Helper()
+	listen, _ := tables(t)
+	kinds := []Kind{{Table: listen}}
+	for i, name := range congestion {
+		if i == 0 {
+			kinds = nil
+		}
+		kinds = append(kinds, Kind{name, transport.Table{tcp.New(tcp.Options{Congestion: name}), listen[1]}[:2-min(i, 1)]})
+	}
 	dir = t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	s, err := NewServer(ctx, ServeOptions{Addr: "127.0.0.1:0", Dir: dir, Size: size, Table: table(t)})
+	s, err := NewServer(ctx, ServeOptions{Addr: "127.0.0.1:0", Dir: dir, Size: size, Kinds: kinds})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,13 +74,13 @@ func serving(t *testing.T, size int64) (addr, dir string) {
 func TestEveryWayIsMeasuredAndHeldAgainstTheBareOneOfItsRound(t *testing.T) {
 	addr, _ := serving(t, 16*torrentfmt.PieceSize)
 	dir := t.TempDir()
-	r, err := Measure(t.Context(), Options{Addr: addr, Dir: dir, Rounds: 2, Streams: []int{1, 4}, Table: table(t)})
+	r, err := Measure(t.Context(), Options{Addr: addr, Dir: dir, Rounds: 2, Streams: []int{1, 4}, Peers: []int{1}, Table: table(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
 	for _, row := range r.Rows {
-		names = append(names, row.name())
+		names = append(names, row.Name())
 		if row.Speed.Min <= 0 || row.Speed.Min > row.Speed.Median || row.Speed.Median > row.Speed.Max || row.First.Min <= 0 {
 			t.Errorf("%+v", row)
 		}
@@ -70,7 +88,7 @@ func TestEveryWayIsMeasuredAndHeldAgainstTheBareOneOfItsRound(t *testing.T) {
 			t.Errorf("%+v", row)
 		}
 	}
-	if want := "bare tcp,tcp,tcp,bare quic,quic,quic"; strings.Join(names, ",") != want {
+	if want := "bare tcp,tcp,tcp,bare tls,tls,tls,bare quic,quic,quic"; strings.Join(names, ",") != want {
 		t.Errorf("measured %v", names)
 	}
 	var table, doc, plot bytes.Buffer
@@ -84,11 +102,106 @@ func TestEveryWayIsMeasuredAndHeldAgainstTheBareOneOfItsRound(t *testing.T) {
 	if n := strings.Count(table.String(), "\n"); n != 5+len(r.Rows) {
 		t.Errorf("%d lines:\n%s", n, &table)
 	}
-	if n := strings.Count(plot.String(), "<circle"); n != 2*4 {
+	if n := strings.Count(plot.String(), "<circle"); n != 2*6 {
 		t.Errorf("%d points are drawn", n)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestFetchEndsWhenItsTimeIsOverAndCountsWhatHasCome(t *testing.T) {
+	addr, _ := serving(t, 64<<20)
+	c, w, err := callServer(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.conn.Close()
+	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	f := newFetcher(c, w, table(t), &sink{file: file, digests: w.Digests})
+	// Less than a handshake takes, so that nothing may have come, but never all.
+	o := Options{Rounds: 1, Streams: []int{16}, Peers: []int{2}, For: time.Millisecond}
+	for _, way := range f.ways(o) {
+		r, err := f.measure(t.Context(), c, o, way)
+		if err != nil || r.got >= w.Size {
+			t.Errorf("%s: %d bytes of %d, %v", way.name(), r.got, w.Size, err)
+		}
+	}
+}
+
+func TestSeveralPeersShareTheFile(t *testing.T) {
+	addr, _ := serving(t, 16*torrentfmt.PieceSize)
+	relay := time.Duration(0)
+	r, err := Measure(t.Context(), Options{
+		Addr: addr, Dir: t.TempDir(), Rounds: 1, Streams: []int{2}, Peers: []int{1, 4}, Table: table(t),
+		Relay: func() time.Duration { relay += time.Second; return relay },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range r.Rows {
+		if row.Speed.Min <= 0 || row.Relay == nil || row.Relay.Min <= 0 {
+			t.Errorf("%+v", row)
+		}
+		if (row.Ratio == nil) != (row.Bare || row.Peers > 1) {
+			t.Errorf("%s with %d peers: ratio %v", row.Name(), row.Peers, row.Ratio)
+		}
+	}
+	if len(r.Rows) != 3*3 {
+		t.Errorf("%d rows", len(r.Rows))
+	}
+}
+
+func TestEachCongestionControlIsMeasuredAndQUICOnce(t *testing.T) {
+	for _, name := range []string{"reno", "cubic"} {
+		if err := tcp.CheckCongestion(name); err != nil {
+			t.Skip(err)
+		}
+	}
+	addr, _ := serving(t, torrentfmt.PieceSize, "reno", "cubic")
+	plain, quic := table(t)[0], table(t)[2]
+	r, err := Measure(t.Context(), Options{
+		Addr: addr, Dir: t.TempDir(), Rounds: 1, Streams: []int{1}, Peers: []int{1}, Table: transport.Table{plain, quic},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, row := range r.Rows {
+		names = append(names, row.Name())
+	}
+	if got, want := strings.Join(names, ","), "bare tcp reno,tcp reno,bare tcp cubic,tcp cubic,bare quic,quic"; got != want {
+		t.Errorf("measured %s", got)
+	}
+}
+
+// receiverLimit is what a receiver may take beside its base. 64 pieces are half
+// of it.
+const receiverLimit = 64 << 20
+
+func TestReceiverHoldsLittleMoreThanItsWindow(t *testing.T) {
+	addr, _ := serving(t, 66*torrentfmt.PieceSize)
+	for _, row := range table(t) {
+		window := MaxStreams
+		if row.Scheme != tcp.Scheme {
+			window = 24 // a client's; encrypting leaves garbage, here that of both ends
+		}
+		r, err := Measure(t.Context(), Options{
+			Addr: addr, Dir: t.TempDir(), Rounds: 1, Streams: []int{window}, Peers: []int{1}, Table: transport.Table{row},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range r.Rows {
+			t.Logf("%s, %d in flight: %.1f MiB", row.Name(), row.Streams, row.Memory.Max/(1<<20))
+			if row.Memory.Max > receiverLimit {
+				t.Errorf("%s, %d in flight: more than %d MiB", row.Name(), row.Streams, receiverLimit>>20)
+			}
+		}
 	}
 }
 
@@ -110,7 +223,7 @@ func TestPieceThatIsWrongFailsTheRun(t *testing.T) {
 	}
 	all := table(t)
 	for _, row := range all {
-		_, err = Measure(t.Context(), Options{Addr: addr, Dir: t.TempDir(), Rounds: 1, Streams: []int{2}, Table: transport.Table{row}})
+		_, err = Measure(t.Context(), Options{Addr: addr, Dir: t.TempDir(), Rounds: 1, Streams: []int{2}, Peers: []int{1}, Table: transport.Table{row}})
 		if !errors.Is(err, errDigest) {
 			t.Errorf("over %s: %v", row.Scheme, err)
 		}
@@ -134,7 +247,7 @@ func TestStrangerIsTurnedAwayAndOthersAreServed(t *testing.T) {
 		}
 		c.Close()
 	}
-	if _, err := Measure(t.Context(), Options{Addr: addr, Dir: t.TempDir(), Rounds: 1, Streams: []int{1}, Table: table(t)}); err != nil {
+	if _, err := Measure(t.Context(), Options{Addr: addr, Dir: t.TempDir(), Rounds: 1, Streams: []int{1}, Peers: []int{1}, Table: table(t)}); err != nil {
 		t.Error(err)
 	}
 }
@@ -151,7 +264,7 @@ func TestServerThatIsNoneIsNamed(t *testing.T) {
 			c.Close()
 		}
 	}()
-	_, err = Measure(t.Context(), Options{Addr: l.Addr().String(), Dir: t.TempDir(), Rounds: 1, Streams: []int{1}})
+	_, err = Measure(t.Context(), Options{Addr: l.Addr().String(), Dir: t.TempDir(), Rounds: 1, Streams: []int{1}, Peers: []int{1}})
 	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("got %v", err)
 	}
@@ -187,9 +300,26 @@ func TestBareFetchLeavesAFreshFileUnderItsFinalNameAlone(t *testing.T) {
 }
 
 func TestOptionsOutOfBoundsAreRefused(t *testing.T) {
-	for _, o := range []Options{{}, {Rounds: 1}, {Rounds: 1, Streams: []int{0}}, {Rounds: 1, Streams: []int{65}}, {Rounds: 1, Streams: []int{2, 2}}, {Rounds: 1001, Streams: []int{1}}} {
-		if o.Check() == nil {
-			t.Errorf("%+v was accepted", o)
+	good := Options{Rounds: 1, Streams: []int{1, 16}, Peers: []int{1, 4}, For: time.Second}
+	if err := good.Check(); err != nil {
+		t.Error(err)
+	}
+	for what, change := range map[string]func(*Options){
+		"no round":        func(o *Options) { o.Rounds = 0 },
+		"many rounds":     func(o *Options) { o.Rounds = maxRounds + 1 },
+		"no streams":      func(o *Options) { o.Streams = nil },
+		"0 streams":       func(o *Options) { o.Streams = []int{0} },
+		"65 streams":      func(o *Options) { o.Streams, o.Peers = []int{65}, []int{1} },
+		"twice 2 streams": func(o *Options) { o.Streams = []int{2, 2} },
+		"no peers":        func(o *Options) { o.Peers = nil },
+		"0 peers":         func(o *Options) { o.Peers = []int{0} },
+		"65 in all":       func(o *Options) { o.Streams, o.Peers = []int{13}, []int{5} },
+		"back in time":    func(o *Options) { o.For = -1 },
+		"no end":          func(o *Options) { o.For = time.Hour },
+	} {
+		o := good
+		if change(&o); o.Check() == nil {
+			t.Errorf("%s: %+v was accepted", what, o)
 		}
 	}
 	for _, size := range []int64{-torrentfmt.PieceSize, 0, 1, torrentfmt.PieceSize + 1, MaxSize + torrentfmt.PieceSize} {

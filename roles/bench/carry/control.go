@@ -46,7 +46,14 @@ func (w *welcome) check() error {
 	if len(w.Digests) != int(w.Size/torrentfmt.PieceSize)*sha1.Size {
 		return errors.New("the digests do not fit the size")
 	}
-	for _, port := range []int{w.Port, w.QUICPort} {
+	if len(w.Kinds) == 0 || len(w.Kinds) > MaxKinds {
+		return fmt.Errorf("%d kinds of transports", len(w.Kinds))
+	}
+	ports := []int{w.QUICPort}
+	for _, k := range w.Kinds {
+		ports = append(ports, k.Port)
+	}
+	for _, port := range ports {
 		if port < 1 || port > 65535 {
 			return fmt.Errorf("port %d", port)
 		}

@@ -2,6 +2,7 @@ package carry
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"io"
 	"net"
@@ -12,10 +13,10 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/mtor-dev/mtor/roles/client/storage"
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
 	"github.com/mtor-dev/mtor/transport/identity"
+	"github.com/mtor-dev/mtor/transport/tcp"
 )
 
 // fetcher gets the file once, in one of several ways.
@@ -23,7 +24,7 @@ type fetcher struct {
 	host     string
 	tcpPort  int
 	quicPort int
-	port     int // of the transports
+	kinds    []kind
 	table    transport.Table
 	sink     *sink
 	buffers  supply
@@ -35,10 +36,11 @@ type supply interface {
 	Put([]byte)
 }
 
-// clock notes when the first byte came.
+// clock notes when the first byte came, and how many did.
 type clock struct {
 	began time.Time
 	first time.Duration // written by whoever fetches piece 0
+	got   atomic.Int64  // bytes, of pieces that are not whole too
 }
 
 // full fills buf from read with piece i. The first byte of the first piece is
@@ -49,39 +51,51 @@ func (c *clock) full(i int, buf []byte, read func([]byte) (int, error)) error {
 			return err
 		}
 		c.first = time.Since(c.began)
+		c.got.Add(1)
 		buf = buf[1:]
 	}
-	_, err := read(buf)
+	n, err := read(buf)
+	c.got.Add(int64(n))
 	return err
 }
 
-// newFetcher fetches, with so many pieces in flight at most, from the server at
-// the other end of c.
-func newFetcher(c *control, w *welcome, table transport.Table, k *sink, streams int) *fetcher {
+// newFetcher fetches from the server at the other end of c. It has no buffers
+// yet.
+func newFetcher(c *control, w *welcome, table transport.Table, k *sink) *fetcher {
 	remote := c.conn.RemoteAddr().(*net.TCPAddr) // say gives no other
 	host := remote.AddrPort().Addr().Unmap().String()
 	return &fetcher{
-		host: host, tcpPort: remote.Port, quicPort: w.QUICPort, port: w.Port, table: table,
-		sink: k, buffers: storage.NewBuffers(sized(streams)),
+		host: host, tcpPort: remote.Port, quicPort: w.QUICPort, kinds: w.Kinds, table: table,
+		sink: k,
 	}
 }
 
 func (f *fetcher) addr(port int) string { return net.JoinHostPort(f.host, strconv.Itoa(port)) }
 
-// overTransport fetches with a stream for each piece, streams at once. A piece
-// that has arrived makes room for the next request before it is checked.
-func (f *fetcher) overTransport(ctx context.Context, scheme string, streams int, c *clock) error {
+// overTransport fetches over so many sessions as w has peers, which take turns
+// at the pieces, with a stream for each piece. A piece that has arrived makes
+// room for the next request before it is checked.
+func (f *fetcher) overTransport(ctx context.Context, w way, c *clock) error {
+	var next atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for range w.peers {
+		g.Go(func() error { return f.overSession(ctx, w, &next, c) })
+	}
+	return g.Wait()
+}
+
+func (f *fetcher) overSession(ctx context.Context, w way, next *atomic.Int64, c *clock) error {
 	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	sess, err := f.table.Dial(dialling, scheme+"://"+f.addr(f.port))
+	sess, err := f.table.Dial(dialling, w.scheme+"://"+f.addr(w.port))
 	if err != nil {
 		return err
 	}
 	defer sess.Close()
-	slots := make(chan struct{}, streams)
-	var next atomic.Int64
+	slots := make(chan struct{}, w.streams)
 	g, ctx := errgroup.WithContext(ctx)
-	for range streams + workers() {
+	defer context.AfterFunc(ctx, func() { _ = sess.Close() })() // ends what waits on it
+	for range w.streams + workers() {
 		g.Go(func() error {
 			for {
 				buf, err := f.buffers.Get(ctx)
@@ -124,18 +138,30 @@ func fetchPiece(ctx context.Context, sess transport.Session, i int, buf []byte, 
 	return c.full(i, buf, st.ReadFull)
 }
 
-// overBareTCP fetches the file as one run of bytes over one connection.
-func (f *fetcher) overBareTCP(ctx context.Context, c *clock) error {
-	conn, err := say(ctx, f.addr(f.tcpPort), forBareTCP)
+// overBareTCP fetches the file as one run of bytes over one connection, under
+// the standard library's TLS where that is wanted.
+func (f *fetcher) overBareTCP(ctx context.Context, w way, c *clock) error {
+	what := forBareTCP
+	if w.scheme == tcp.SchemeTLS {
+		what = forBareTLS
+	}
+	if w.congestion != "" {
+		what += " " + w.congestion
+	}
+	plain, err := say(ctx, f.addr(f.tcpPort), what)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer plain.Close()
+	conn := net.Conn(plain)
+	if w.scheme == tcp.SchemeTLS {
+		conn = tls.Client(plain, identity.Ephemeral().Client(bareALPN))
+	}
 	if err := conn.SetDeadline(time.Now().Add(roundTimeout)); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // ends what waits on it
+	defer context.AfterFunc(ctx, func() { _ = plain.Close() })() // ends what waits on it
 	arrived := make(chan piece)
 	f.sink.drain(g, arrived, f.buffers.Put)
 	g.Go(func() error {
@@ -163,7 +189,7 @@ func (f *fetcher) pour(ctx context.Context, r io.Reader, first, step int, arrive
 }
 
 // overBareQUIC fetches the file over bareStreams streams of one connection.
-func (f *fetcher) overBareQUIC(ctx context.Context, c *clock) error {
+func (f *fetcher) overBareQUIC(ctx context.Context, _ way, c *clock) error {
 	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	conn, err := quicgo.DialAddr(dialling, f.addr(f.quicPort), identity.Ephemeral().Client(bareALPN), bareConfig())

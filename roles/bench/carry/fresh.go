@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"github.com/mtor-dev/mtor/roles/client/storage"
+	"github.com/mtor-dev/mtor/transport/tcp"
 )
 
 // bareBuffers is how many pieces bare TCP may hold before they are written.
@@ -26,7 +29,9 @@ func NewBare(ctx context.Context, addr string) (*Bare, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Bare{c: c, f: newFetcher(c, w, nil, &sink{digests: w.Digests}, bareBuffers), Size: w.Size}, nil
+	f := newFetcher(c, w, nil, &sink{digests: w.Digests})
+	f.buffers = storage.NewBuffers(sized(bareBuffers))
+	return &Bare{c: c, f: f, Size: w.Size}, nil
 }
 
 // Close hangs up.
@@ -61,7 +66,7 @@ func (b *Bare) fresh(ctx context.Context, path string) (err error) {
 	}
 	f := *b.f
 	f.sink = &sink{file: file, digests: b.f.sink.digests}
-	err = f.overBareTCP(ctx, &clock{began: time.Now()})
+	err = f.overBareTCP(ctx, way{scheme: tcp.Scheme, bare: true}, &clock{began: time.Now()})
 	if err == nil {
 		err = file.Sync()
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"text/tabwriter"
+	"time"
 
 	"github.com/mtor-dev/mtor/roles/bench/chart"
 )
@@ -18,15 +19,19 @@ type Report struct {
 	ServedFrom string `json:"served_from"` // the file system of the file
 	Size       int64  `json:"size_bytes"`
 	Rounds     int    `json:"rounds"`
-	Rows       []Row  `json:"rows"`
+	// For is how long each fetch went on; 0 until the file was whole.
+	For  time.Duration `json:"for_ns,omitempty"`
+	Rows []Row         `json:"rows"`
 }
 
 // Row is one way to fetch.
 type Row struct {
-	Transport string `json:"transport"`
-	Bare      bool   `json:"bare"`              // the limit, not mtor
-	Streams   int    `json:"streams,omitempty"` // in flight; 0 for a bare one
-	Speed     Spread `json:"mb_per_second"`     // 10^6 bytes
+	Transport  string `json:"transport"`
+	Congestion string `json:"congestion,omitempty"` // of TCP, where it was chosen
+	Bare       bool   `json:"bare"`                 // the limit, not mtor
+	Peers      int    `json:"peers"`                // fetched from at once
+	Streams    int    `json:"streams,omitempty"`    // in flight with each; 0 for a bare one
+	Speed      Spread `json:"mb_per_second"`        // 10^6 bytes
 	// CPU is that of both processes for each GiB (2^30 bytes), Receiver and
 	// Sender are the parts.
 	CPU      Spread `json:"cpu_s_per_gib"`
@@ -34,8 +39,16 @@ type Row struct {
 	Sender   Spread `json:"sender_cpu_s_per_gib"`
 	// First is from the beginning of dialling to the first byte of the file.
 	First Spread `json:"first_byte_ms"`
+	// Memory is how many bytes the fetching process grew by at most.
+	Memory Spread `json:"receiver_memory_bytes"`
+	// Relay is the CPU time of what emulates the path, as a part of one
+	// processor's; nil without one.
+	Relay *Spread `json:"relay_cpu,omitempty"`
+	// Idle is the part of this machine's processors that nothing used
+	// meanwhile; nil where that cannot be told.
+	Idle *Spread `json:"idle,omitempty"`
 	// Ratio and CPURatio hold each round against the bare one of the same
-	// round; nil where there is none.
+	// round; nil where there is none, and with several peers.
 	Ratio    *Spread `json:"speed_to_bare,omitempty"`
 	CPURatio *Spread `json:"cpu_to_bare,omitempty"`
 }
@@ -43,15 +56,14 @@ type Row struct {
 func newReport(o Options, w *welcome, ways []way, rounds [][]round) *Report {
 	r := &Report{
 		Fetching: Machine(), Serving: w.Machine, FileSystem: FileSystem(o.Dir), ServedFrom: w.FileSystem,
-		Size: w.Size, Rounds: o.Rounds,
+		Size: w.Size, Rounds: o.Rounds, For: o.For,
 	}
 	bare := map[string][]round{}
 	for i, way := range ways {
 		if way.bare {
-			bare[way.scheme] = rounds[i]
+			bare[way.name()] = rounds[i]
 		}
 	}
-	gib := float64(w.Size) / (1 << 30)
 	for i, way := range ways {
 		of := func(f func(round) float64) Spread {
 			values := make([]float64, len(rounds[i]))
@@ -61,19 +73,31 @@ func newReport(o Options, w *welcome, ways []way, rounds [][]round) *Report {
 			return SpreadOf(values)
 		}
 		row := Row{
-			Transport: way.scheme, Bare: way.bare, Streams: way.streams,
-			Speed:    of(func(r round) float64 { return float64(w.Size) / 1e6 / r.took.Seconds() }),
-			CPU:      of(func(r round) float64 { return (r.here + r.there).Seconds() / gib }),
-			Receiver: of(func(r round) float64 { return r.here.Seconds() / gib }),
-			Sender:   of(func(r round) float64 { return r.there.Seconds() / gib }),
+			Transport: way.scheme, Congestion: way.congestion, Bare: way.bare, Peers: way.peers, Streams: way.streams,
+			Speed:    of(func(r round) float64 { return r.speed() / 1e6 }),
+			CPU:      of(func(r round) float64 { return (r.here + r.there).Seconds() / r.gib() }),
+			Receiver: of(func(r round) float64 { return r.here.Seconds() / r.gib() }),
+			Sender:   of(func(r round) float64 { return r.there.Seconds() / r.gib() }),
 			First:    of(func(r round) float64 { return float64(r.first.Microseconds()) / 1000 }),
+			Memory:   of(func(r round) float64 { return float64(r.memory) }),
 		}
-		if limit := bare[way.scheme]; limit != nil && !way.bare {
+		if o.Relay != nil {
+			relay := of(func(r round) float64 { return r.relay.Seconds() / r.took.Seconds() })
+			row.Relay = &relay
+		}
+		if idle := of(func(r round) float64 { return r.idle }); idle.Min >= 0 {
+			row.Idle = &idle
+		}
+		limit := way
+		limit.bare = true
+		if limit := bare[limit.name()]; limit != nil && !way.bare && way.peers == 1 {
 			speeds, cpus := make([]float64, len(limit)), make([]float64, len(limit))
 			for n, one := range rounds[i] {
-				speeds[n] = limit[n].took.Seconds() / one.took.Seconds()
-				if cpu := limit[n].here + limit[n].there; cpu > 0 {
-					cpus[n] = (one.here + one.there).Seconds() / cpu.Seconds()
+				if speed := limit[n].speed(); speed > 0 {
+					speeds[n] = one.speed() / speed
+				}
+				if cpu := (limit[n].here + limit[n].there).Seconds() / limit[n].gib(); cpu > 0 {
+					cpus[n] = (one.here + one.there).Seconds() / one.gib() / cpu
 				}
 			}
 			speed, cpu := SpreadOf(speeds), SpreadOf(cpus)
@@ -84,27 +108,46 @@ func newReport(o Options, w *welcome, ways []way, rounds [][]round) *Report {
 	return r
 }
 
+// speed is in bytes a second.
+func (r round) speed() float64 { return float64(r.got) / r.took.Seconds() }
+
+// gib is what came, and a byte at least, to divide by.
+func (r round) gib() float64 { return float64(max(r.got, 1)) / (1 << 30) }
+
 // Print writes the report as a table.
 func (r *Report) Print(w io.Writer) error {
 	fmt.Fprintf(w, "fetching: %s, writing to %s\nserving:  %s, from %s\n", r.Fetching, r.FileSystem, r.Serving, r.ServedFrom)
-	fmt.Fprintf(w, "%d MiB in pieces of 512 KiB over one connection, each checked (SHA-1) and written; %d rounds, median (min-max)\n\n", r.Size>>20, r.Rounds)
+	how := "over one connection"
+	if r.For > 0 {
+		how = fmt.Sprintf("for %s at most", r.For)
+	}
+	fmt.Fprintf(w, "%d MiB in pieces of 512 KiB %s, each checked (SHA-1) and written; %d rounds, median (min-max)\n\n", r.Size>>20, how, r.Rounds)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "WHAT\tIN FLIGHT\tMB/s\tTO BARE\tCPU-s/GiB, BOTH ENDS\tTO BARE\tRECEIVER\tSENDER\tFIRST BYTE, ms")
+	fmt.Fprintln(t, "WHAT\tIN FLIGHT\tMB/s\tTO BARE\tCPU-s/GiB, BOTH ENDS\tTO BARE\tRECEIVER\tSENDER\tFIRST BYTE, ms\tRECEIVER'S MEMORY, MiB")
 	for _, row := range r.Rows {
-		name, streams := row.name(), "-"
-		if row.Streams > 0 {
-			streams = strconv.Itoa(row.Streams)
-		}
-		if _, err := fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%.2f\t%s\n", name, streams,
+		if _, err := fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%.2f\t%s\t%.0f\n", row.Name(), row.inFlight(),
 			row.Speed.Text(0), ratio(row.Ratio), row.CPU.Text(2), ratio(row.CPURatio),
-			row.Receiver.Median, row.Sender.Median, row.First.Text(1)); err != nil {
+			row.Receiver.Median, row.Sender.Median, row.First.Text(1), row.Memory.Max/(1<<20)); err != nil {
 			return err
 		}
 	}
 	return t.Flush()
 }
 
-func (r Row) name() string { return way{scheme: r.Transport, bare: r.Bare}.name() }
+// Name is that of the transport, "bare tcp bbr" at its longest.
+func (r Row) Name() string {
+	return way{scheme: r.Transport, congestion: r.Congestion, bare: r.Bare}.name()
+}
+
+func (r Row) inFlight() string {
+	switch {
+	case r.Streams == 0:
+		return "-"
+	case r.Peers > 1:
+		return fmt.Sprintf("%d x %d", r.Peers, r.Streams)
+	}
+	return strconv.Itoa(r.Streams)
+}
 
 // Text is a spread with so many digits behind the point.
 func (s Spread) Text(digits int) string {
@@ -130,11 +173,11 @@ func (r *Report) JSON(w io.Writer) error {
 func (r *Report) Plot(w io.Writer) error {
 	speed := chart.Chart{Title: "Speed over one connection", X: "pieces in flight", Y: "MB/s"}
 	cpu := chart.Chart{Title: "CPU time of both ends", X: "pieces in flight", Y: "CPU seconds per GiB"}
-	places := map[int]int{}
+	places := map[string]int{}
 	for _, row := range r.Rows {
-		if _, ok := places[row.Streams]; !ok && !row.Bare {
-			places[row.Streams] = len(speed.Ticks)
-			speed.Ticks = append(speed.Ticks, strconv.Itoa(row.Streams))
+		if _, ok := places[row.inFlight()]; !ok && !row.Bare {
+			places[row.inFlight()] = len(speed.Ticks)
+			speed.Ticks = append(speed.Ticks, row.inFlight())
 		}
 	}
 	cpu.Ticks = speed.Ticks
@@ -144,11 +187,11 @@ func (r *Report) Plot(w io.Writer) error {
 	}{{&speed, func(r Row) Spread { return r.Speed }}, {&cpu, func(r Row) Spread { return r.CPU }}} {
 		at := map[string]int{}
 		for _, row := range r.Rows {
-			i, ok := at[row.name()]
+			i, ok := at[row.Name()]
 			if !ok {
 				i = len(c.to.Lines)
-				at[row.name()] = i
-				c.to.Lines = append(c.to.Lines, chart.Line{Name: row.name(), Dashed: row.Bare})
+				at[row.Name()] = i
+				c.to.Lines = append(c.to.Lines, chart.Line{Name: row.Name(), Dashed: row.Bare})
 			}
 			l, s := &c.to.Lines[i], c.of(row)
 			if row.Bare {
@@ -157,7 +200,7 @@ func (r *Report) Plot(w io.Writer) error {
 				}
 				continue
 			}
-			l.Points = append(l.Points, chart.Point{At: places[row.Streams], Y: s.Median, Low: s.Min, High: s.Max})
+			l.Points = append(l.Points, chart.Point{At: places[row.inFlight()], Y: s.Median, Low: s.Min, High: s.Max})
 		}
 	}
 	return chart.SVG(w, speed, cpu)

@@ -3,6 +3,7 @@ package carry
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -12,15 +13,18 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	quicgo "github.com/quic-go/quic-go"
 
+	"github.com/mtor-dev/mtor/roles/client/storage"
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
 	"github.com/mtor-dev/mtor/transport/identity"
+	"github.com/mtor-dev/mtor/transport/tcp"
 )
 
 // maxServed bounds the connections of each kind that are served at once: one
@@ -38,13 +42,21 @@ type ServeOptions struct {
 	Addr  string
 	Dir   string // the file is made there, and removed in the end
 	Size  int64  // of the file, see CheckSize
-	Table transport.Table
+	Kinds []Kind // at least one
+}
+
+// Kind is a table of transports to listen on. Each has the port number behind
+// that of the one before; fetchers take QUIC from the first alone.
+type Kind struct {
+	Congestion string // the congestion control of its TCP; empty is the system's
+	Table      transport.Table
 }
 
 // Server serves a file to those who measure.
 type Server struct {
 	path    string
 	welcome welcome
+	creds   *identity.Credentials // for what is bare
 	tcp     *net.TCPListener
 	udp     net.PacketConn
 	quic    *quicgo.Transport
@@ -58,8 +70,14 @@ type welcome struct {
 	FileSystem string `json:"file_system"`
 	Size       int64  `json:"size"`
 	Digests    []byte `json:"digests"`
-	Port       int    `json:"port"`      // of the transports
+	Kinds      []kind `json:"kinds"`
 	QUICPort   int    `json:"quic_port"` // of bare QUIC
+}
+
+// kind is a Kind that is listened on.
+type kind struct {
+	Congestion string `json:"congestion,omitempty"`
+	Port       int    `json:"port"`
 }
 
 // usage is what the serving process has used so far.
@@ -76,13 +94,13 @@ func NewServer(ctx context.Context, o ServeOptions) (_ *Server, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is not ip:port", o.Addr)
 	}
-	s := &Server{path: filepath.Join(o.Dir, fmt.Sprintf("mtor-bench-%d", os.Getpid()))}
+	s := &Server{creds: identity.Ephemeral(), path: filepath.Join(o.Dir, fmt.Sprintf("mtor-bench-%d", os.Getpid()))}
 	defer func() {
 		if err != nil {
 			s.free()
 		}
 	}()
-	if err := s.bind(ctx, addr, o.Table); err != nil {
+	if err := s.bind(ctx, addr, o.Kinds); err != nil {
 		return nil, err
 	}
 	digests, err := makeFile(s.path, o.Size)
@@ -94,7 +112,7 @@ func NewServer(ctx context.Context, o ServeOptions) (_ *Server, err error) {
 	return s, nil
 }
 
-func (s *Server) bind(ctx context.Context, addr netip.AddrPort, table transport.Table) error {
+func (s *Server) bind(ctx context.Context, addr netip.AddrPort, kinds []Kind) error {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr.String())
 	if err != nil {
@@ -105,22 +123,26 @@ func (s *Server) bind(ctx context.Context, addr netip.AddrPort, table transport.
 		return err
 	}
 	s.quic = &quicgo.Transport{Conn: s.udp}
-	s.bare, err = s.quic.Listen(identity.Ephemeral().Server(bareALPN), bareConfig())
+	s.bare, err = s.quic.Listen(s.creds.Server(bareALPN), bareConfig())
 	if err != nil {
 		return err
 	}
-	behind := addr
-	if addr.Port() != 0 {
-		behind = netip.AddrPortFrom(addr.Addr(), addr.Port()+1)
-	}
-	if s.table, err = table.Listen(ctx, behind.String()); err != nil {
-		return err
+	for i, k := range kinds {
+		behind := addr
+		if addr.Port() != 0 {
+			behind = netip.AddrPortFrom(addr.Addr(), addr.Port()+1+uint16(i))
+		}
+		listeners, err := k.Table.Listen(ctx, behind.String())
+		if err != nil {
+			return err
+		}
+		s.table = append(s.table, listeners...)
+		s.welcome.Kinds = append(s.welcome.Kinds, kind{Congestion: k.Congestion, Port: portOf(listeners[0].Addr())})
 	}
 	if len(s.table) == 0 {
 		return errors.New("no transport to measure")
 	}
 	s.welcome.QUICPort = portOf(s.udp.LocalAddr())
-	s.welcome.Port = portOf(s.table[0].Addr())
 	return nil
 }
 
@@ -208,23 +230,64 @@ func (s *Server) serveTCP(c *net.TCPConn) error {
 	if err != nil {
 		return err
 	}
-	switch strings.TrimSuffix(string(line), "\n") {
-	case greeting + forControl:
+	said, ours := strings.CutPrefix(strings.TrimSuffix(string(line), "\n"), greeting)
+	what, congestion, _ := strings.Cut(said, " ")
+	switch {
+	case !ours || !s.has(congestion):
+		return errors.New("not one who measures")
+	case what == forControl:
 		return s.serveControl(c, in)
-	case greeting + forBareTCP:
+	case what == forBareTCP, what == forBareTLS:
+		if err := tcp.SetCongestion(c, congestion); err != nil {
+			return err
+		}
+		if err := c.SetDeadline(time.Now().Add(roundTimeout)); err != nil {
+			return err
+		}
 		f, err := os.Open(s.path)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		if err := c.SetDeadline(time.Now().Add(roundTimeout)); err != nil {
-			return err
+		if what == forBareTLS {
+			return s.serveBareTLS(c, in, f)
 		}
 		// No wrapper but this one: package net sends from the file by sendfile.
 		_, err = c.ReadFrom(io.LimitReader(f, s.welcome.Size))
 		return err
 	}
-	return errors.New("not one who measures")
+	return errors.New("no such thing is served")
+}
+
+// afterGreeting is a connection whose first bytes may have been read ahead.
+type afterGreeting struct {
+	*net.TCPConn
+	in *bufio.Reader
+}
+
+func (c afterGreeting) Read(p []byte) (int, error) { return c.in.Read(p) }
+
+func (s *Server) serveBareTLS(c *net.TCPConn, in *bufio.Reader, f *os.File) error {
+	config := s.creds.Server(bareALPN)
+	config.DynamicRecordSizingDisabled = true // what is sent is large
+	conn := tls.Server(afterGreeting{c, in}, config)
+	buffers := storage.NewBuffers(torrentfmt.PieceSize)
+	buf, _ := buffers.TryGet() // there is one
+	for at := int64(0); at < s.welcome.Size; at += bareTLSWrite {
+		n := min(bareTLSWrite, s.welcome.Size-at)
+		if _, err := f.ReadAt(buf[:n], at); err != nil {
+			return err
+		}
+		if _, err := conn.Write(buf[:n]); err != nil {
+			return err
+		}
+	}
+	return conn.CloseWrite()
+}
+
+// has says whether what is bare may be asked for with a congestion control.
+func (s *Server) has(congestion string) bool {
+	return congestion == "" || slices.ContainsFunc(s.welcome.Kinds, func(k kind) bool { return k.Congestion == congestion })
 }
 
 func (s *Server) serveControl(c net.Conn, in *bufio.Reader) error {

@@ -54,14 +54,14 @@ func (p Path) Check() error {
 		return fmt.Errorf("a loss of %v: want a part from 0 to less than 1", p.Loss)
 	case p.Queue < 0:
 		return fmt.Errorf("a queue of %d bytes", p.Queue)
-	case p.queue() > MaxHeld || p.carried(p.RTT)+p.queue() > MaxHeld:
+	case p.Room() > MaxHeld || p.carried(p.RTT)+p.Room() > MaxHeld:
 		return fmt.Errorf("rate, round-trip time and queue hold more than %d MiB under way", MaxHeld>>20)
 	}
 	return nil
 }
 
-// queue is Queue, or its default.
-func (p Path) queue() int64 {
+// Room is Queue, or its default.
+func (p Path) Room() int64 {
 	if p.Queue > 0 {
 		return p.Queue
 	}
@@ -103,7 +103,7 @@ type line struct {
 // or why it does not.
 func (l *line) take(now time.Duration, n int) (time.Duration, error) {
 	waits := max(0, l.busy-now)
-	if l.carried(waits)+int64(n) > l.queue() {
+	if l.carried(waits)+int64(n) > l.Room() {
 		return 0, errDropped
 	}
 	l.busy = now + waits + l.takes(n)

@@ -82,7 +82,7 @@ func TestQueueIsARoundTripOfTheRateUnlessItIsNamed(t *testing.T) {
 		{Path{Rate: mbit, RTT: 40 * time.Millisecond}, MinQueue},
 		{Path{Rate: 100 * mbit, RTT: 40 * time.Millisecond, Queue: 3000}, 3000},
 	} {
-		if got := c.p.queue(); got != c.want {
+		if got := c.p.Room(); got != c.want {
 			t.Errorf("%+v: %d bytes, want %d", c.p, got, c.want)
 		}
 	}
