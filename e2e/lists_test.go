@@ -27,9 +27,12 @@ func whole(clients ...*client) []string {
 // seeders asks one tracker who is listed: "127.3.7.10:4242 whole" or
 // "... part", sorted.
 func seeders(ctx context.Context, tracker string, id torrentfmt.ID) ([]string, error) {
+	return seedersOver(ctx, transport.Table{tcp.New(tcp.Options{})}, tracker, id)
+}
+
+func seedersOver(ctx context.Context, table transport.Table, tracker string, id torrentfmt.ID) ([]string, error) {
 	self := &wire.Hello{Version: wire.Version, Role: wire.Role_ROLE_CLIENT, NodeId: make([]byte, wire.NodeIDSize), Agent: "e2e"}
 	_, _ = rand.Read(self.NodeId)
-	table := transport.Table{tcp.New(tcp.Options{})}
 	listed, total, err := announce.List(ctx, table, tracker, self, id)
 	if err != nil {
 		return nil, err
@@ -51,6 +54,10 @@ func seeders(ctx context.Context, tracker string, id torrentfmt.ID) ([]string, e
 // lists waits until each of the given trackers lists exactly want.
 func (s *swarm) lists(trackers []*tracker, id torrentfmt.ID, want []string) {
 	s.Helper()
+	table := s.table
+	if table == nil {
+		table = transport.Table{tcp.New(tcp.Options{})}
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -58,7 +65,7 @@ func (s *swarm) lists(trackers []*tracker, id torrentfmt.ID, want []string) {
 	for _, t := range trackers {
 		var last []string // of the last time that it answered
 		for {
-			got, err := seeders(ctx, t.addr, id)
+			got, err := seedersOver(ctx, table, t.addr, id)
 			if err == nil && slices.Equal(got, want) {
 				break
 			}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mtor-dev/mtor/roles/demo/process"
+	"github.com/mtor-dev/mtor/transport"
 )
 
 // patience bounds each test. It is for machines that crawl, not a measure.
@@ -36,9 +37,10 @@ type swarm struct {
 	*testing.T
 	ctx      context.Context
 	dir      string
-	network  string     // "127.3.7.": this test's own addresses; empty where there are none
-	host     string     // instead of an own network: the IP of every node
-	trackers []*tracker // two, as a rule
+	network  string          // "127.3.7.": this test's own addresses; empty where there are none
+	host     string          // instead of an own network: the IP of every node
+	trackers []*tracker      // two, as a rule
+	table    transport.Table // instead of TCP: how the test asks trackers
 }
 
 type tracker struct {

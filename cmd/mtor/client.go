@@ -131,7 +131,7 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
-	listen, dial, err := carriers{c.ListenAddr(), c.Transport, c.TCP.Congestion, creds, log.Logger}.tables()
+	carry, err := carriers{c.ListenAddr(), c.Transport, c.TCP.Congestion, creds, log.Logger}.tables()
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
@@ -143,7 +143,7 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	var made atomic.Pointer[client.Client]
 	role, err := client.New(ctx, client.Options{
 		ID:   peer.ID(creds.ID()),
-		Addr: c.ListenAddr(), Advertise: advertise, Trackers: c.Trackers, StateDir: state, Listen: listen, Dial: dial,
+		Addr: c.ListenAddr(), Advertise: advertise, Trackers: c.Trackers, StateDir: state, Listen: carry.listen, Dial: carry.dial, DialKeyed: carry.keyed,
 		UploadLimit: int64(c.UploadLimit), DownloadLimit: int64(c.DownloadLimit),
 		MaxPeers: c.MaxPeers, MaxDownloads: c.MaxDownloads,
 		OnComplete: c.Hooks.Complete, Log: log.Logger,

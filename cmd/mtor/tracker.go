@@ -130,7 +130,7 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 	if !creds.Private() {
 		log.Info("replication is open: whoever calls from an address of the other trackers is taken for one; a swarm key would ask for proof", "peers", c.Peers)
 	}
-	listen, dial, err := carriers{c.ListenAddr(), c.Transport, "", creds, log.Logger}.tables()
+	carry, err := carriers{c.ListenAddr(), c.Transport, "", creds, log.Logger}.tables()
 	if err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}
@@ -142,7 +142,7 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 	var made atomic.Pointer[tracker.Tracker]
 	role, err := tracker.New(ctx, tracker.Options{
 		Addr: c.ListenAddr(), Advertise: advertise, TrustAnnounced: trusted, Peers: c.Peers, SeederlistFile: c.SeederlistFile,
-		Node: registry.NodeID(creds.ID()), Listen: listen, Dial: dial, Lease: c.Lease, Log: log.Logger,
+		Node: registry.NodeID(creds.ID()), Listen: carry.listen, Dial: carry.dial, Lease: c.Lease, Log: log.Logger,
 		AckPeer: c.Ack == config.AckPeer, AcceptDataLoss: c.AcceptDataLoss,
 		Observe: watched.watchTracker(c, &made),
 	})

@@ -22,15 +22,21 @@ type carriers struct {
 	log        *slog.Logger
 }
 
-// tables makes the table to listen on, which holds every transport (TLS shares
-// the listener of TCP), and the one to dial, as the setting says. In a private
-// swarm there is none in the clear. A congestion control that this machine
-// lacks is told to the log, and left. A role dials from the IP that it listens
-// on, since that is the one it is known by; from any for an unspecified one.
-func (c carriers) tables() (listen, dial transport.Table, err error) {
+// tables are the transports of a role, in order.
+type tables struct {
+	listen transport.Table // every one; TLS shares the listener of TCP
+	dial   transport.Table // as the setting says
+	keyed  transport.Table // those of dial that prove who is there
+}
+
+// tables makes a role's. In a private swarm there is none in the clear. A
+// congestion control that this machine lacks is told to the log, and left. A
+// role dials from the IP that it listens on, since that is the one it is known
+// by; from any for an unspecified one.
+func (c carriers) tables() (t tables, err error) {
 	own, err := netip.ParseAddrPort(c.addr)
 	if err != nil {
-		return nil, nil, err
+		return t, err
 	}
 	ip := own.Addr()
 	if ip.IsUnspecified() {
@@ -38,7 +44,7 @@ func (c carriers) tables() (listen, dial transport.Table, err error) {
 	}
 	overQUIC, err := quic.New(quic.Options{LocalIP: ip, Credentials: c.creds, Log: c.log})
 	if err != nil {
-		return nil, nil, err
+		return t, err
 	}
 	if c.congestion != "" {
 		if err := tcp.CheckCongestion(c.congestion); err != nil {
@@ -51,13 +57,18 @@ func (c carriers) tables() (listen, dial transport.Table, err error) {
 		Unread: transport.NewBudget(transport.UnreadBudget),
 	}
 	plain, overTLS := tcp.New(o), tcp.NewTLS(o)
-	listen = transport.Table{plain, overQUIC}
+	t.listen = transport.Table{plain, overQUIC}
 	if c.creds.Private() {
-		listen = transport.Table{overTLS, overQUIC}
+		t.listen = transport.Table{overTLS, overQUIC}
 	}
 	all := transport.Table{plain, overTLS, overQUIC}
-	dial, err = all.Only(config.Schemes(c.setting, c.creds.Private())...)
-	return listen, dial, err
+	if t.dial, err = all.Only(config.Schemes(c.setting, c.creds.Private())...); err != nil {
+		return t, err
+	}
+	if private := config.Schemes(c.setting, true); private != nil {
+		t.keyed, err = all.Only(private...)
+	}
+	return t, err
 }
 
 // credentials are what a role proves itself with: the key in keyFile, which is

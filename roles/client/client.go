@@ -56,6 +56,9 @@ type Options struct {
 	StateDir  string
 	Listen    transport.Table // all are listened on, on one port number
 	Dial      transport.Table // in the order of dialling
+	// DialKeyed are for peers and trackers to which both ends prove their keys,
+	// in the order of dialling; nil means those of Dial that do.
+	DialKeyed transport.Table
 	// UploadLimit and DownloadLimit bound what all torrents together send and
 	// fetch, in bytes a second; 0 means no limit.
 	UploadLimit, DownloadLimit int64
@@ -108,6 +111,9 @@ type Client struct {
 // New opens the library and binds the listeners. What the library knows is
 // checked and goes on once Run is called.
 func New(ctx context.Context, o Options) (*Client, error) {
+	if o.DialKeyed == nil {
+		o.DialKeyed = o.Dial.Proving()
+	}
 	lib, err := library.Open(o.StateDir)
 	if err != nil {
 		return nil, err
@@ -243,7 +249,7 @@ func (c *Client) group(trackers [2]string) *announce.Group {
 	// speak for it, and it must go on proving it.
 	dial, self := c.o.Dial, c.hello()
 	if !slices.ContainsFunc(names, func(tracker string) bool { return !dial.Insists(tracker) }) {
-		dial, self.Keyed = dial.Proving(), true
+		dial, self.Keyed = c.o.DialKeyed, true
 	}
 	g := announce.NewGroup(announce.Options{
 		Trackers: names,

@@ -153,7 +153,7 @@ func (p *peers) found(id torrentfmt.ID, seeders []wire.Seeder) {
 		return
 	}
 	room := maxDialed - run.Status().Peers
-	blind := len(p.c.o.Dial.Proving()) == 0 // it was told to dial in the clear alone
+	blind := len(p.c.o.DialKeyed) == 0 // it was told to dial in the clear alone
 	for _, s := range seeders {
 		if blind {
 			s.Node = peer.ID{}
@@ -250,7 +250,7 @@ func (p *peers) greet(addr netip.AddrPort, node peer.ID) (*peer.Conn, error) {
 	defer cancel()
 	rows := p.c.o.Dial
 	if node != (peer.ID{}) {
-		rows = rows.Expecting(identity.ID(node))
+		rows = p.c.o.DialKeyed.Expecting(identity.ID(node))
 	}
 	sess, err := rows.Dial(ctx, addr.String())
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 
@@ -156,4 +157,68 @@ func TestReplayedHandshakeIsWorthless(t *testing.T) {
 		t.Errorf("accepted %v; the member is %v", accepted.Peer(), honest.ID())
 	}
 	exchange(t, dialled, accepted)
+}
+
+// helloPackets are the first packets of n dials that never go on.
+func helloPackets(t testing.TB, n int, config *tls.Config) [][]byte {
+	t.Helper()
+	sink, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	from, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &quicgo.Transport{Conn: from}
+	defer func() { _ = tr.Close(); _ = from.Close() }()
+	var all [][]byte
+	buf := make([]byte, 64<<10)
+	for range n {
+		ctx, cancel := context.WithCancel(t.Context())
+		dialled := make(chan struct{})
+		go func() {
+			_, _ = tr.Dial(ctx, sink.LocalAddr(), config, nil) // nobody answers
+			close(dialled)
+		}()
+		k, _, err := sink.ReadFrom(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, append([]byte(nil), buf[:k]...))
+		cancel()
+		<-dialled
+	}
+	return all
+}
+
+func TestHalfOpenHandshakesLockNobodyOut(t *testing.T) {
+	swarm := transporttest.NewSwarm(t)
+	l := mustListen(t, newTestCarrier(t, Options{Credentials: swarm.Member(t)}), "127.0.0.1:0")
+	n := 400
+	if os.Getenv("MTOR_LONG") != "" {
+		n = 10_000
+	}
+	flood, err := net.Dial("udp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer flood.Close()
+	for i, packet := range helloPackets(t, n, swarm.Member(t).Client(alpn)) {
+		if _, err := flood.Write(packet); err != nil {
+			t.Fatal(err)
+		}
+		if i%200 != 199 {
+			continue
+		}
+		honest := swarm.Member(t)
+		dialled := mustDial(t, newTestCarrier(t, Options{Credentials: honest}), l.Addr().String())
+		accepted := mustAccept(t, l)
+		if accepted.Peer() != honest.ID() {
+			t.Errorf("accepted %v; the member is %v", accepted.Peer(), honest.ID())
+		}
+		exchange(t, dialled, accepted)
+		_, _ = dialled.Close(), accepted.Close()
+	}
 }

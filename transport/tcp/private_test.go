@@ -1,11 +1,13 @@
 package tcp
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -222,17 +224,8 @@ func TestReplayedHandshakeIsWorthless(t *testing.T) {
 // the next.
 func TestHalfOpenHandshakesLockNobodyOut(t *testing.T) {
 	s, l := privateListener(t)
-	hello := func() []byte {
-		near, far := net.Pipe()
-		go func() {
-			_ = tls.Client(near, s.Member(t).Client(alpn)).HandshakeContext(testContext(t))
-			near.Close()
-		}()
-		b := make([]byte, 16<<10)
-		n, _ := far.Read(b)
-		far.Close()
-		return b[:n]
-	}()
+	hello := helloOf(s.Member(t))
+
 	for i := range 3 * maxHandshakes {
 		p := rawDial(t, l)
 		switch i % 3 {
@@ -274,4 +267,135 @@ func TestDialOfASilentAcceptorEndsWithItsContext(t *testing.T) {
 	if _, ok := errors.AsType[*transport.DialError](err); !ok || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// sized is the real number when MTOR_LONG is set, as .ci/long does, and
+// otherwise one that takes no time.
+func sized(small, large int) int {
+	if os.Getenv("MTOR_LONG") != "" {
+		return large
+	}
+	return small
+}
+
+func TestIdleConnectionsAreToldNothingAndKeepNobodyOut(t *testing.T) {
+	s, l := privateListener(t)
+	idle := make([]*net.TCPConn, sized(1000, 10_000))
+	for i := range idle {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		idle[i] = c.(*net.TCPConn)
+		if i%100 == 99 {
+			lets(t, s, l)
+		}
+	}
+	far := l.(*listener)
+	far.mu.Lock()
+	open := far.halfOpen.Len()
+	far.mu.Unlock()
+	if open > maxHandshakes {
+		t.Errorf("%d of them are held; want at most %d", open, maxHandshakes)
+	}
+	// All but the youngest have been let go, and have heard nothing.
+	for i, c := range idle[:len(idle)-maxHandshakes] {
+		if told, err := hear(c); told != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("connection %d was told %d bytes, and then %v", i, told, err)
+		}
+	}
+	lets(t, s, l)
+}
+
+// A member that is brought to an acceptor in the clear, by somebody who sits in
+// between or has taken the address, does not go on in the clear.
+func TestMemberIsNotTalkedOutOfTLS(t *testing.T) {
+	s := transporttest.NewSwarm(t)
+	for name, answer := range map[string]string{
+		"the preface in the clear": preface, "an alert": needsKey, "nothing": "",
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard := make(chan []byte, 1)
+		go func() {
+			c, err := l.Accept()
+			if err != nil {
+				heard <- nil
+				return
+			}
+			defer c.Close()
+			first := make([]byte, 64<<10)
+			n, _ := c.Read(first)
+			_, _ = c.Write([]byte(answer))
+			_ = c.(*net.TCPConn).CloseWrite()
+			rest, _ := io.ReadAll(io.LimitReader(c, 64<<10))
+			heard <- append(first[:n], rest...)
+		}()
+		d, err := NewTLS(Options{Credentials: s.Member(t)}).Dial(testContext(t), l.Addr().String())
+		if err == nil {
+			_ = d.Close()
+			t.Errorf("%s: the member went on", name)
+		}
+		said := wait(t, "what the member said", heard)
+		// A record of the handshake, which is its hello, and an alert at most.
+		if len(said) < 5 || said[0] != tlsHandshake {
+			t.Fatalf("%s: it said %q", name, said)
+		}
+		rest := said[5+(int(said[3])<<8|int(said[4])):]
+		if len(rest) > 0 && (rest[0] != tlsAlert || len(rest) > 7) {
+			t.Errorf("%s: behind its hello it said %x", name, rest)
+		}
+		if bytes.Contains(said, []byte(preface)) {
+			t.Errorf("%s: it said the preface", name)
+		}
+		l.Close()
+	}
+}
+
+// FuzzStranger sends anything to a member's listener. Nobody gets in, and what
+// is told are records of TLS before its keys are used, or an alert.
+func FuzzStranger(f *testing.F) {
+	s, l := privateListener(f)
+	f.Add([]byte(preface))
+	f.Add([]byte("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"))
+	f.Add([]byte("\x16\x03\x01\x40\x01"))
+	f.Add([]byte("\x80\x2e\x01\x03\x01"))
+	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
+	f.Add([]byte{tlsHandshake})
+	f.Add(helloOf(s.Member(f)))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write(said); err == nil {
+			_ = c.(*net.TCPConn).CloseWrite()
+		}
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		told, _ := io.ReadAll(c)
+		if len(told) > 0 && told[0] != tlsHandshake && told[0] != tlsAlert || bytes.Contains(told, []byte(preface)) {
+			t.Fatalf("told %q", told)
+		}
+		far := l.(*listener)
+		if len(far.ready) > 0 {
+			t.Fatal("it got in")
+		}
+	})
+}
+
+// helloOf is the first thing that a node says over TLS.
+func helloOf(c *identity.Credentials) []byte {
+	near, far := net.Pipe()
+	go func() {
+		_ = tls.Client(near, c.Client(alpn)).Handshake() // ends with the pipe
+		near.Close()
+	}()
+	b := make([]byte, 16<<10)
+	n, _ := far.Read(b)
+	far.Close()
+	return b[:n]
 }
