@@ -100,6 +100,12 @@ func (c Client) Validate() error {
 	if err := checkNoNUL("state", c.State); err != nil {
 		return err
 	}
+	if err := checkNoNUL("socket", c.Socket); err != nil {
+		return err
+	}
+	if n := len(c.Socket); n > maxSocket {
+		return errorf("socket", "has %d bytes: the path of a socket has at most %d", n, maxSocket)
+	}
 	if err := checkCongestion(c.TCP.Congestion); err != nil {
 		return err
 	}

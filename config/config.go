@@ -177,6 +177,9 @@ type Client struct {
 	// State is the folder of the library; empty means the default one for
 	// Addr.
 	State string `mapstructure:"state"`
+	// Socket is the path of the control socket: SocketNone for none, empty for
+	// the one in State.
+	Socket string `mapstructure:"socket"`
 	// Menu says whether commands are read from standard input.
 	Menu bool `mapstructure:"menu"`
 	// Watch are folders whose .mtorrent files are fetched and seeded, up to
@@ -208,6 +211,13 @@ type Client struct {
 	// Hooks are programs to run when something has happened.
 	Hooks Hooks `mapstructure:"hooks"`
 }
+
+// SocketNone as socket means that there is none.
+const SocketNone = "none"
+
+// maxSocket is how long a socket's path may be, in bytes, on the systems that
+// take the least.
+const maxSocket = 103
 
 // TCP is what can be set for a client's TCP connections.
 type TCP struct {

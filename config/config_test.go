@@ -169,6 +169,8 @@ func TestClientChecksNameTheKeyAndTheMend(t *testing.T) {
 		"self":          {func(c *Client) { c.Trackers[0] = c.Addr }, "trackers[0]", "itself"},
 		"scheme":        {func(c *Client) { c.Trackers[0] = "http://127.0.0.1:7000" }, "trackers[0]", "scheme"},
 		"port 0":        {func(c *Client) { c.Addr = "127.0.0.1:0" }, "state", "port 0"},
+		"socket, long":  {func(c *Client) { c.Socket = "/" + strings.Repeat("s", maxSocket) }, "socket", "at most 103"},
+		"socket, NUL":   {func(c *Client) { c.Socket = "a\x00b" }, "socket", "NUL"},
 		"watch, where":  {func(c *Client) { c.Watch = []string{"a"} }, "watch_to", "missing"},
 		"watch twice":   {func(c *Client) { c.Watch, c.WatchTo = []string{"a", "./a"}, "b" }, "watch[1]", "given twice"},
 		"watch empty":   {func(c *Client) { c.Watch, c.WatchTo = []string{""}, "b" }, "watch[0]", "empty"},

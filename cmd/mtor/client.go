@@ -85,6 +85,7 @@ while commands were read.`,
 	}
 	addCommonFlags(cmd.Flags())
 	cmd.Flags().String("state", "", "folder of the library (default $XDG_STATE_HOME/mtor/<ip>_<port>)")
+	cmd.Flags().String("socket", "", "control socket, or none (default control.sock in the folder of the library)")
 	cmd.Flags().StringArray("watch", nil, "folder whose .mtorrent files are fetched and seeded; may be repeated")
 	cmd.Flags().String("watch-to", "", "folder that the files of --watch are fetched into")
 	cmd.Flags().Duration("watch-every", config.DefaultWatchEvery, "time between two looks at the folders of --watch")
@@ -146,12 +147,19 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 		Addr: c.ListenAddr(), Advertise: advertise, Trackers: c.Trackers, StateDir: state, Listen: carry.listen, Dial: carry.dial, DialKeyed: carry.keyed,
 		UploadLimit: int64(c.UploadLimit), DownloadLimit: int64(c.DownloadLimit),
 		MaxPeers: c.MaxPeers, MaxDownloads: c.MaxDownloads,
-		OnComplete: c.Hooks.Complete, Log: log.Logger,
+		OnComplete: c.Hooks.Complete, Version: buildVersion(), Log: log.Logger,
 		Observe: watched.watchClient(clientFolders(state, c), &made),
 	})
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
+	remote, err := serveControl(ctx, role, c.Socket, state, log.Logger)
+	if err != nil {
+		over, end := context.WithCancel(ctx)
+		end()
+		return errors.Join(fmt.Errorf("client: %w", err), role.Run(over))
+	}
+	defer remote.end()
 	now := c // belongs to the reloading from here on
 	reloads(log, config.ClientDefaults(), from, c, func(next config.Client) error {
 		role.SetOnComplete(next.Hooks.Complete)
@@ -162,7 +170,7 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 		return errors.Join(err, log.setLevel(next.LogLevel))
 	})
 	_, _ = fmt.Fprintf(os.Stderr, "client ready on %s\n", role.Addr())
-	log.Info("client ready", "addr", role.Addr(), "listed_as", role.ListedAs(), "state", state)
+	log.Info("client ready", "addr", role.Addr(), "listed_as", role.ListedAs(), "state", state, "socket", remote.path)
 	made.Store(role)
 	watched.ready(ctx, clientHealth(role))
 	defer started(ctx, log.Logger)()
@@ -246,7 +254,7 @@ func serve(ctx context.Context, role *client.Client, run func(context.Context) e
 	switch {
 	case roleErr != nil:
 		return roleErr
-	case err != nil:
+	case err != nil && !errors.Is(err, errClientEnded): // which was asked for through the control socket
 		return err
 	case result.Failed > 0:
 		return &exitError{code: exitFailed}

@@ -35,6 +35,13 @@ func describeBuild(info *debug.BuildInfo) string {
 	return fmt.Sprintf("%s, commit %s, %s, %s/%s", v, c, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
+// buildVersion is this binary's version.
+func buildVersion() string {
+	info, _ := debug.ReadBuildInfo()
+	v, _ := buildOf(info)
+	return v
+}
+
 // buildOf is the version and the commit. info may be nil.
 func buildOf(info *debug.BuildInfo) (v, c string) {
 	v, c = version, commit

@@ -24,6 +24,16 @@ func Dir(clientAddr string) (string, error) {
 	if strings.ContainsAny(addr.Addr().Zone(), `/\`) {
 		return "", fmt.Errorf("client address %q: its zone names no interface", clientAddr)
 	}
+	base, err := Base()
+	if err != nil {
+		return "", err
+	}
+	ip := strings.ReplaceAll(addr.Addr().String(), ":", "-")
+	return filepath.Join(base, fmt.Sprintf("%s_%d", ip, addr.Port())), nil
+}
+
+// Base is the folder that the default state folders of all clients are in.
+func Base() (string, error) {
 	base := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(base) {
 		home, err := os.UserHomeDir()
@@ -32,6 +42,5 @@ func Dir(clientAddr string) (string, error) {
 		}
 		base = filepath.Join(home, ".local", "state")
 	}
-	ip := strings.ReplaceAll(addr.Addr().String(), ":", "-")
-	return filepath.Join(base, "mtor", fmt.Sprintf("%s_%d", ip, addr.Port())), nil
+	return filepath.Join(base, "mtor"), nil
 }
