@@ -82,6 +82,20 @@ func RunPrivate(t *testing.T, p Private) {
 			}
 		})
 	}
+	t.Run("AnotherMember", func(t *testing.T) {
+		// Whom a tracker has named is expected, and nobody else of the swarm.
+		d := newDoor(t, p, swarm)
+		table := transport.Table{p.Row(swarm.Member(t))}
+		if s, err := table.Expecting(swarm.Member(t).ID()).Dial(background(t), d.addr()); !errors.Is(err, transport.ErrOtherNode) {
+			t.Errorf("expecting another: %v, %v", s, err)
+		}
+		left := wait(t, "the session of the one that expected another", d.entered)
+		defer left.Close()
+		if st, err := left.Accept(background(t)); err == nil {
+			t.Errorf("it opened a stream: %v", st)
+		}
+		d.servesMembersAlone(t)
+	})
 	t.Run("OldTLS", func(t *testing.T) {
 		d := newDoor(t, p, swarm)
 		config := swarm.Member(t).Client(p.ALPN) // a member's own, but for the version

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -520,4 +521,29 @@ func TestAStrangersTrackerCannotNameTrackersWithoutEnd(t *testing.T) {
 	if n := len(g.trackers()); n != 1+maxLearned {
 		t.Errorf("%d trackers kept", n)
 	}
+}
+
+// Another node holds the client's address by its key, until its lease ends. The
+// session is of use all the same, and is not opened again and again.
+func TestAnAddressThatAnotherNodeHoldsIsSaidSoAndAskedForAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
+		var held atomic.Bool
+		held.Store(true)
+		x := startTracker(t, tr, addrA, func(*wire.Request, int) *wire.Reply {
+			if held.Load() {
+				return &wire.Reply{Error: wire.Error_ERROR_FOREIGN_KEY, Message: "held"}
+			}
+			return nil
+		})
+		g.run()
+		g.Put(id, content, true, false)
+		var coded *wire.CodeError
+		if err := g.Announced(t.Context(), id); !errors.As(err, &coded) || coded.Code != wire.Error_ERROR_FOREIGN_KEY {
+			t.Errorf("announced: %v", err)
+		}
+		expect(t, x, "leave", "announce whole")
+		held.Store(false)
+		time.Sleep(refusedPause) //nolint:forbidigo // virtual time
+		expect(t, x, "leave", "announce whole", "renew 0", "announce whole")
+	})
 }
