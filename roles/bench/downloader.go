@@ -78,6 +78,17 @@ func (d *downloader) cpu() time.Duration {
 	return d.past + used
 }
 
+// get has the client get the file, and waits until it has.
+func (d *downloader) get(ctx context.Context, torrent string) error {
+	d.mu.Lock()
+	_, err := d.Ask(ctx, fmt.Sprintf("get %q %q", torrent, d.copy()))
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return d.await(ctx)
+}
+
 // await waits until the client has the file, over all its lives.
 func (d *downloader) await(ctx context.Context) error {
 	for {

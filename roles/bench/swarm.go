@@ -228,10 +228,7 @@ func (x *swarmBench) play(ctx context.Context, name string, downloaders int, lim
 	stop := make(chan struct{})
 	churned := make(chan error, 1)
 	for _, d := range getters {
-		if _, err := d.Ask(ctx, fmt.Sprintf("get %q %q", torrent, d.copy())); err != nil {
-			return r, err
-		}
-		work.Go(func() error { return d.await(ctx) })
+		work.Go(func() error { return d.get(ctx, torrent) })
 	}
 	go func() {
 		var err error
