@@ -94,17 +94,22 @@ func TestSwarmsOfManySizesFinishNearTheIdeal(t *testing.T) {
 	for _, n := range []int{8, 40, 100, 200, 1000} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			row := row{clients: n}
-			for i, change := range []func(*Scenario){
-				func(*Scenario) {},
-				func(sc *Scenario) { sc.Churn = time.Second },
-				func(sc *Scenario) { sc.Partial = n / 2 },
+			for i, kind := range []struct {
+				change func(*Scenario)
+				ratio  float64
+			}{
+				{func(*Scenario) {}, 1.15},
+				{func(sc *Scenario) { sc.Churn = time.Second }, 1.15},
+				// The clients' own lines are the bound, so that all is over in
+				// little more than a second: its beginning and end count.
+				{func(sc *Scenario) { sc.Partial = n / 2 }, 1.5},
 			} {
 				sc := crowd(n)
 				sc.Pieces = 256
-				change(&sc)
+				kind.change(&sc)
 				began := time.Now()
 				row.results[i] = Run(t, sc)
-				hold(t, row.results[i], 1.15, 1.3)
+				hold(t, row.results[i], kind.ratio, 1.3)
 				row.took += time.Since(began)
 			}
 			table = append(table, row)
