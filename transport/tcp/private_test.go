@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"testing"
@@ -244,6 +245,33 @@ func TestHalfOpenHandshakesLockNobodyOut(t *testing.T) {
 	if far.halfOpen.Len() > maxHandshakes {
 		t.Errorf("%d half-open connections; want at most %d", far.halfOpen.Len(), maxHandshakes)
 	}
+}
+
+// A slow dialler is not pushed out by what comes from elsewhere.
+func TestFloodFromOnePlaceShutsOutNobodyElse(t *testing.T) {
+	s, l := privateListener(t)
+	far := netip.MustParseAddr("127.0.0.2")
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: far.AsSlice()}}
+	conn, err := d.DialContext(testContext(t), "tcp", l.Addr().String())
+	if err != nil {
+		t.Skipf("this machine has no second loopback address: %v", err)
+	}
+	slow := conn.(*net.TCPConn)
+	defer slow.Close()
+	for range 3 * maxHandshakes {
+		rawDial(t, l)
+	}
+	lets(t, s, l) // by now the listener has taken all of them
+	member := s.Member(t)
+	sec, err := Options{Credentials: member}.secure(testContext(t), slow)
+	if err != nil {
+		t.Fatalf("the slow one was turned away: %v", err)
+	}
+	a, err := l.Accept(testContext(t))
+	if err != nil || a.Peer() != member.ID() {
+		t.Fatalf("accepted %v, %v", a, err)
+	}
+	_, _ = sec.Close(), a.Close()
 }
 
 func TestDialOfASilentAcceptorEndsWithItsContext(t *testing.T) {

@@ -61,8 +61,9 @@ const (
 	// handshakeWait is how long a new connection may take to say its preface.
 	handshakeWait = 10 * time.Second
 	// maxHandshakes is how many accepted connections may be without a preface
-	// at once. Beyond it the oldest goes: an honest peer's preface comes one
-	// round trip after its connection, so the oldest are the silent ones.
+	// at once. Beyond it the oldest of the source that has most goes: an honest
+	// peer's preface comes a round trip or two after its connection, so the
+	// oldest are the silent ones.
 	maxHandshakes = 256
 	// lingerBytes is how much a refused peer may still say before it is cut off.
 	lingerBytes = 64 << 10

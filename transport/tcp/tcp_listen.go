@@ -172,9 +172,9 @@ func (l *listener) begin(c *net.TCPConn) {
 		return
 	}
 	if l.halfOpen.Len() >= maxHandshakes {
-		oldest := l.halfOpen.Front()
-		_ = oldest.Value.(*net.TCPConn).Close() // ends its handshake
-		l.halfOpen.Remove(oldest)
+		e := l.leastTrusted()
+		_ = e.Value.(*net.TCPConn).Close() // ends its handshake
+		l.halfOpen.Remove(e)
 	}
 	e := l.halfOpen.PushBack(c)
 	l.tasks.Add(1)
@@ -188,6 +188,38 @@ func (l *listener) begin(c *net.TCPConn) {
 			_ = c.Close() // a stranger, and no caller to be told
 		}
 	}()
+}
+
+// leastTrusted is the oldest half-open connection of the source that has most of
+// them: a flood from one place shuts out nobody else. Called with mu held.
+func (l *listener) leastTrusted() *list.Element {
+	held := make(map[netip.Prefix]int)
+	most := 0
+	for e := l.halfOpen.Front(); e != nil; e = e.Next() {
+		from := sourceOf(e)
+		held[from]++
+		most = max(most, held[from])
+	}
+	e := l.halfOpen.Front()
+	for held[sourceOf(e)] < most {
+		e = e.Next()
+	}
+	return e
+}
+
+// sourceOf is an IPv4 address, or the network of an IPv6 address that one
+// subscriber has (RFC 6177).
+func sourceOf(e *list.Element) netip.Prefix {
+	addr, ok := e.Value.(*net.TCPConn).RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip, bits := addr.AddrPort().Addr().Unmap().WithZone(""), 32
+	if ip.Is6() {
+		bits = 64
+	}
+	p, _ := ip.Prefix(bits) // of no address it is zero
+	return p
 }
 
 // handshake checks that a peer is at the other end, and queues it for Accept.
