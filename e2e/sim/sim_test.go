@@ -26,6 +26,9 @@ func crowd(clients int) Scenario {
 // hold fails unless a swarm was as good as promised.
 func hold(t *testing.T, r Result, ratio, sent float64) {
 	t.Helper()
+	if raced { // of a short file the way of the last pieces counts
+		ratio, sent = 1.3*ratio, 1.3*sent
+	}
 	t.Logf("last client after %.2f x ideal, seeder sent %.2f x file, %d killed", r.Ratio(), r.Sent, r.Killed)
 	if r.Unwhole > 0 {
 		t.Errorf("%d clients are not whole", r.Unwhole)
@@ -64,7 +67,9 @@ func TestClientsThatAreKilledAndComeBackHoldNobodyUp(t *testing.T) {
 func TestHalfFilledClientsGiveEachOtherWhatTheSeederNeedNotSend(t *testing.T) {
 	sc := crowd(8)
 	sc.Partial = 6
-	hold(t, Run(t, sc), 1.15, 0.3)
+	// Their own lines are the bound: all is over so soon that its beginning and
+	// end count.
+	hold(t, Run(t, sc), 1.5, 0.4)
 }
 
 func TestASwarmWhoseOnlySeederLeavesGoesOnWhenItIsBack(t *testing.T) {
