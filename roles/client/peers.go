@@ -136,13 +136,8 @@ func (p *peers) admit(sess transport.Session) (release func(), ok bool) {
 
 // refuse ends a session whose hello was not to be had.
 func (p *peers) refuse(sess transport.Session, err error) {
-	code := wire.Error_ERROR_BAD_REQUEST
-	var coded *wire.CodeError
-	if errors.As(err, &coded) {
-		code = coded.Code
-	}
 	p.c.log.Debug("peer refused", "peer", sess.RemoteAddr().String(), "error", err)
-	_ = sess.Abort(transport.Code(code))
+	_ = sess.Abort(transport.Code(peer.Refusal(err)))
 }
 
 // found joins the peers that a tracker has named for a torrent, over the

@@ -49,8 +49,8 @@ func (st *stream) failure(err error) error {
 	}
 	// The peer answers an abort with its own, which may be here before this
 	// side has done its second half.
-	if mine := st.mine.Load(); mine != nil && isStreamError(err) {
-		return mine
+	if mine := st.mine.Load(); mine != nil && (isStreamError(err) || errors.Is(err, io.EOF)) {
+		return mine // quic-go takes that answer for the end, when it is there before the reader has woken up
 	}
 	return streamError(err, st.ended.Load() == closed)
 }
@@ -86,10 +86,10 @@ func (st *stream) ReadFull(p []byte) (int, error) {
 		if err == nil || n == len(p) {
 			continue
 		}
-		if n > 0 && errors.Is(err, io.EOF) {
-			return n, io.ErrUnexpectedEOF
+		if err = st.readFailure(err); n > 0 && errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
 		}
-		return n, st.readFailure(err)
+		return n, err
 	}
 	return n, nil
 }

@@ -31,6 +31,9 @@ const (
 	// lendAfter is how long a turn is held by a piece that stands still. Then
 	// another may go, so that a peer that takes nothing costs nobody his turn.
 	lendAfter = 200 * time.Millisecond
+	// maxBegun is how many pieces of one peer may be under way or stand still at
+	// once. Each of them may cost a buffer of maxStep.
+	maxBegun = 32
 	// maxMembers bounds the memory of who had the last turn.
 	maxMembers = 2048
 
@@ -64,6 +67,7 @@ type Gate struct {
 // member is a peer as a gate sees it.
 type member struct {
 	taken int
+	begun int     // pieces that have had a turn and have not left
 	last  uint64  // the number of its last grant
 	queue []*turn // bounded by the streams that one peer may open
 }
@@ -228,6 +232,18 @@ func (t *turn) await(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// end is leave for good.
+func (t *turn) end() {
+	t.leave()
+	g := t.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t.begun {
+		g.member(t.who).begun--
+		g.grant()
+	}
+}
+
 // leave gives a turn back, or takes it out of the line.
 func (t *turn) leave() {
 	g := t.gate
@@ -267,14 +283,17 @@ func (t *turn) setLending(on bool) (held bool) {
 
 // take counts a turn in or out. g.mu is held.
 func (g *Gate) take(t *turn, held bool) {
-	n := -1
+	n, m := -1, g.member(t.who)
 	if held {
 		n = 1
+		if !t.begun {
+			m.begun++
+		}
 		t.begun = true
 	}
 	t.held = held
 	g.taken += n
-	g.member(t.who).taken += n
+	m.taken += n
 }
 
 // member finds or makes a peer's record. g.mu is held.
@@ -285,7 +304,7 @@ func (g *Gate) member(who any) *member {
 	}
 	if len(g.members) >= maxMembers {
 		for key, other := range g.members {
-			if other.taken == 0 && len(other.queue) == 0 {
+			if other.begun == 0 && len(other.queue) == 0 {
 				delete(g.members, key)
 			}
 		}
@@ -317,7 +336,7 @@ func (g *Gate) grant() {
 func (g *Gate) next() *member {
 	var best *member
 	for _, m := range g.members {
-		if len(m.queue) == 0 || m.taken >= g.each {
+		if len(m.queue) == 0 || m.taken >= g.each || !g.free && !m.queue[0].begun && m.begun >= maxBegun {
 			continue
 		}
 		if best == nil || before(m, best) {

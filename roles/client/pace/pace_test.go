@@ -248,3 +248,30 @@ func TestWhatFailsGivesItsTurnBack(t *testing.T) {
 		t.Errorf("%d turns are taken", g.taken)
 	}
 }
+
+func TestAPeerThatTakesNothingHoldsAFewPieces(t *testing.T) {
+	during(t, time.Minute, func(ctx context.Context, u *upload) {
+		g := NewGate(0)
+		var standing atomic.Int64
+		for range 8 * maxBegun {
+			u.wg.Go(func() {
+				p, err := Enter(ctx, "mute", g)
+				if err != nil {
+					return
+				}
+				defer p.Leave()
+				standing.Add(1)
+				_, _ = p.Move(ctx, func() (int64, error) { <-ctx.Done(); return 0, ctx.Err() })
+			})
+		}
+		time.Sleep(30 * time.Second) //nolint:forbidigo // virtual time
+		if n := standing.Load(); n != maxBegun {
+			t.Errorf("%d pieces stand still, want %d", n, maxBegun)
+		}
+		if p, err := Enter(ctx, "other", g); err != nil {
+			t.Errorf("another peer: %v", err)
+		} else {
+			p.Leave()
+		}
+	})
+}

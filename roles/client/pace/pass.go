@@ -31,7 +31,7 @@ func Enter(ctx context.Context, who any, gates ...*Gate) (*Pass, error) {
 // Leave gives the turns back.
 func (p *Pass) Leave() {
 	for _, t := range p.turns {
-		t.leave()
+		t.end()
 	}
 	p.turns = nil
 }

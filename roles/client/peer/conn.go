@@ -11,13 +11,14 @@ import (
 	"io"
 	"maps"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/bits-and-blooms/bitset"
-
+	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/mtor-dev/mtor/roles/client/pace"
@@ -29,12 +30,17 @@ import (
 const (
 	// helloTimeout bounds the exchange of hellos on an established session.
 	helloTimeout = 10 * time.Second
-	// openTimeout bounds the first message of a stream that the peer opened.
-	openTimeout = 20 * time.Second
+	// openTimeout bounds the first message of a stream that the peer opened, and
+	// the exchange of bitfields.
+	openTimeout = 10 * time.Second
 	// MaxStreams is how many streams one peer may have open with this side
 	// beside its links: several times what a fetcher asks for ahead. Each may
 	// hold transport.InitialCredit bytes that nobody reads.
 	MaxStreams = 128
+	// maxFaults is how many malformed, silent or supernumerary streams a peer is
+	// forgiven at once, and faultEvery how often one more. Then its session ends.
+	maxFaults  = 256
+	faultEvery = time.Second
 	// maxLinks is how many torrents two peers may speak of at once.
 	maxLinks = 512
 )
@@ -103,6 +109,7 @@ type Conn struct {
 	used   time.Time // when a link or a piece was last alive
 	ended  bool
 	open   atomic.Int32 // streams
+	faults *rate.Limiter
 	wg     sync.WaitGroup
 }
 
@@ -154,6 +161,7 @@ func greeted(ctx context.Context, sess transport.Session, st transport.Stream, s
 		links:  make(map[torrentfmt.ID]*Link),
 		wanted: make(map[torrentfmt.ID]bool),
 		used:   time.Now(),
+		faults: rate.NewLimiter(rate.Every(faultEvery), maxFaults),
 	}
 	if c.Addr, err = listenAddr(h.GetListenAddr(), sess); err != nil {
 		return nil, err
@@ -279,6 +287,7 @@ func (c *Conn) Run(ctx context.Context) {
 			c.wg.Go(func() { c.stream(ctx, st, func() { <-open }) })
 		default:
 			st.Abort(transport.Code(wire.Error_ERROR_TOO_MANY))
+			c.fault(wire.Error_ERROR_TOO_MANY)
 		}
 	}
 	cancel()
@@ -302,11 +311,11 @@ func (c *Conn) stream(ctx context.Context, st transport.Stream, done func()) {
 	}
 	in := wire.NewReader(st)
 	open := new(wire.Open)
-	if err := in.Next(open, wire.MaxOpen); err != nil {
-		st.Abort(transport.Code(wire.Error_ERROR_BAD_REQUEST))
+	err := in.Next(open, wire.MaxOpen)
+	if err != nil {
+		c.refuse(st, err)
 		return
 	}
-	var err error
 	switch kind := open.GetKind().(type) {
 	case *wire.Open_Piece:
 		err = c.serve(ctx, st, kind.Piece)
@@ -315,10 +324,50 @@ func (c *Conn) stream(ctx context.Context, st transport.Stream, done func()) {
 	default:
 		err = wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "a client does not answer %T", kind)
 	}
-	var coded *wire.CodeError
-	if errors.As(err, &coded) {
-		st.Abort(transport.Code(coded.Code))
+	if err != nil {
+		c.refuse(st, err)
 	}
+}
+
+// refuse gives a stream up with the code of what went wrong.
+func (c *Conn) refuse(st transport.Stream, err error) {
+	code := Refusal(err)
+	if code == wire.Error_ERROR_NONE {
+		return
+	}
+	st.Abort(transport.Code(code))
+	if code == wire.Error_ERROR_BAD_REQUEST || code == wire.Error_ERROR_TIMEOUT {
+		c.fault(code)
+	}
+}
+
+// fault counts a stream that went wrong by the peer's doing, and ends the session
+// when there are too many.
+func (c *Conn) fault(code wire.Error) {
+	if !c.faults.Allow() {
+		c.Close(code)
+	}
+}
+
+// Refusal is what the peer is to be told of an error that ends a stream or a
+// session with it: ERROR_NONE if it was the peer that has ended it.
+func Refusal(err error) wire.Error {
+	var coded *wire.CodeError
+	var abort *transport.AbortError
+	var ended *transport.SessionError
+	switch {
+	case errors.As(err, &coded):
+		return coded.Code
+	case errors.As(err, &ended), errors.As(err, &abort) && abort.Remote:
+		return wire.Error_ERROR_NONE
+	case abort != nil:
+		return wire.Error(abort.Code)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return wire.Error_ERROR_TIMEOUT
+	case errors.Is(err, context.Canceled):
+		return wire.Error_ERROR_GOING_AWAY
+	}
+	return wire.Error_ERROR_BAD_REQUEST
 }
 
 func (c *Conn) local(rawID []byte) (Local, error) {

@@ -4,30 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/mtor-dev/mtor/roles/client/pace"
+	"github.com/bits-and-blooms/bitset"
+	"golang.org/x/time/rate"
+
 	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/torrentfmt"
 	"github.com/mtor-dev/mtor/transport"
 )
 
-// StallTimeout is the spell in which a fetch must make progress. A stalled
-// piece is noticed within twice this time: by the end of the first spell in
-// which too little came.
-const StallTimeout = 8 * time.Second
-
-const (
-	// newsTimeout is how long a peer may leave this side's news unread once
-	// they fill the stream's credit.
-	newsTimeout = 30 * time.Second
-	// minProgress is how many bytes of a piece must come in StallTimeout. Less
-	// is a peer that holds the piece rather than sends it.
-	minProgress = 16 << 10
+// Errors of Local.Join that the peer is told.
+var (
+	ErrBanned = errors.New("it has sent a bad piece of this torrent")
+	ErrFull   = errors.New("enough peers for this torrent")
 )
 
 // Link is what two peers say about one torrent, for as long as both care.
@@ -38,6 +30,7 @@ type Link struct {
 	st    transport.Stream
 	mine  bool // opened by this side
 	sent  atomic.Int64
+	heard *rate.Limiter
 
 	mu    sync.Mutex
 	haves []uint32      // to be told; bounded by the number of pieces, each is gained once
@@ -77,6 +70,9 @@ func (l *Link) Bye() {
 	l.poke()
 }
 
+// BadPiece ends the link with the word that a piece from there was bad.
+func (l *Link) BadPiece() { l.st.Abort(transport.Code(wire.Error_ERROR_BAD_PIECE)) }
+
 func (l *Link) poke() {
 	select {
 	case l.news <- struct{}{}:
@@ -110,7 +106,10 @@ func (c *Conn) Join(id torrentfmt.ID, local Local) error {
 }
 
 func (c *Conn) newLink(id torrentfmt.ID, local Local, mine bool) *Link {
-	return &Link{conn: c, id: id, local: local, mine: mine, news: make(chan struct{}, 1)}
+	return &Link{
+		conn: c, id: id, local: local, mine: mine,
+		heard: newsBudget(local.Pieces()), news: make(chan struct{}, 1),
+	}
 }
 
 func (c *Conn) drop(l *Link) {
@@ -140,31 +139,31 @@ func (l *Link) open() {
 	if replaced {
 		return
 	}
+	if err := l.speak(); err != nil {
+		l.conn.refuse(st, err)
+	}
+}
+
+// speak offers the torrent over a link that this side has opened, and stays
+// for what follows.
+func (l *Link) speak() error {
+	st := l.st
 	// The snapshot goes out before the link is joined. Pieces gained between
 	// the two are told once it is.
 	said := l.local.Snapshot()
 	pieces := l.local.Pieces()
 	out, _ := wire.Append(nil, &wire.Open{Kind: &wire.Open_Torrent{Torrent: &wire.Torrent{TorrentId: l.id[:]}}})
 	out, _ = wire.Append(out, wire.PackBitfield(said, pieces))
-	if st.SetDeadline(time.Now().Add(openTimeout)) != nil {
-		return
+	if err := st.SetDeadline(time.Now().Add(openTimeout)); err != nil {
+		return err
 	}
 	if _, err := st.Write(out); err != nil {
-		return
+		return err
 	}
 	in := wire.NewReader(st)
-	reply := new(wire.Bitfield)
-	if err := in.Next(reply, wire.BitfieldLimit(pieces)); err != nil {
-		return
-	}
-	theirs, err := reply.Unpack(pieces)
+	ours, err := l.join(in)
 	if err != nil {
-		st.Abort(transport.Code(wire.Error_ERROR_BAD_REQUEST))
-		return
-	}
-	ours, err := l.local.Join(l, theirs)
-	if err != nil {
-		return
+		return err
 	}
 	defer l.local.Gone(l)
 	for i, ok := ours.NextSet(0); ok; i, ok = ours.NextSet(i + 1) {
@@ -173,6 +172,29 @@ func (l *Link) open() {
 		}
 	}
 	l.converse(in)
+	return nil
+}
+
+// join takes the peer's bitfield in.
+func (l *Link) join(in *wire.Reader) (ours *bitset.BitSet, err error) {
+	said, pieces := new(wire.Bitfield), l.local.Pieces()
+	if err := in.Next(said, wire.BitfieldLimit(pieces)); err != nil {
+		return nil, err
+	}
+	theirs, err := said.Unpack(pieces)
+	if err != nil {
+		return nil, wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "%v", err)
+	}
+	ours, err = l.local.Join(l, theirs)
+	switch {
+	case errors.Is(err, ErrBanned):
+		return nil, wire.Errorf(wire.Error_ERROR_BAD_PIECE, "%v", err)
+	case errors.Is(err, ErrFull):
+		return nil, wire.Errorf(wire.Error_ERROR_TOO_MANY, "%v", err)
+	case err != nil:
+		return nil, wire.Errorf(wire.Error_ERROR_NOT_FOUND, "%v", err)
+	}
+	return ours, nil
 }
 
 // accept is the life of a link that the peer opened. entered is called when it
@@ -189,17 +211,9 @@ func (c *Conn) accept(st transport.Stream, in *wire.Reader, msg *wire.Torrent, e
 	}
 	defer c.drop(l)
 	entered()
-	said := new(wire.Bitfield)
-	if err := in.Next(said, wire.BitfieldLimit(local.Pieces())); err != nil {
-		return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "%v", err)
-	}
-	theirs, err := said.Unpack(local.Pieces())
+	ours, err := l.join(in)
 	if err != nil {
-		return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "%v", err)
-	}
-	ours, err := local.Join(l, theirs)
-	if err != nil {
-		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "%v", err)
+		return err
 	}
 	defer local.Gone(l)
 	if err := wire.Write(st, wire.PackBitfield(ours, local.Pieces())); err != nil {
@@ -227,203 +241,4 @@ func (c *Conn) enter(l *Link) error {
 	}
 	c.links[l.id] = l
 	return nil
-}
-
-// converse tells and hears of pieces until either side ends the link.
-func (l *Link) converse(in *wire.Reader) {
-	if l.st.SetDeadline(time.Time{}) != nil {
-		return
-	}
-	heard := make(chan struct{})
-	l.conn.wg.Go(func() {
-		defer close(heard)
-		if err := l.hear(in); err != nil {
-			var coded *wire.CodeError
-			if errors.As(err, &coded) {
-				l.st.Abort(transport.Code(coded.Code))
-			}
-		}
-	})
-	l.tell(heard)
-	_ = l.st.Close()
-	<-heard
-}
-
-// tell sends what Have, Withdraw and Bye have left, many in one message, and
-// gives the link up when the peer takes none for newsTimeout.
-func (l *Link) tell(heard <-chan struct{}) {
-	// The stream's own deadline would end the hearing as well.
-	patience := time.AfterFunc(newsTimeout, func() { l.st.Abort(transport.Code(wire.Error_ERROR_TIMEOUT)) })
-	patience.Stop()
-	defer patience.Stop()
-	for {
-		select {
-		case <-l.news:
-		case <-heard:
-			return
-		}
-		l.mu.Lock()
-		haves, lost, bye := l.haves, l.lost, l.bye
-		l.haves, l.lost = nil, nil
-		l.mu.Unlock()
-		var out []byte
-		for _, part := range chunks(haves) {
-			out, _ = wire.Append(out, &wire.PeerEvent{Kind: &wire.PeerEvent_Have{Have: &wire.Have{Pieces: part}}})
-		}
-		for _, part := range chunks(lost) {
-			out, _ = wire.Append(out, &wire.PeerEvent{Kind: &wire.PeerEvent_Withdraw{Withdraw: &wire.Withdraw{Pieces: part}}})
-		}
-		if bye {
-			out, _ = wire.Append(out, &wire.PeerEvent{Kind: &wire.PeerEvent_Bye{Bye: &wire.Bye{}}})
-		}
-		patience.Reset(newsTimeout)
-		_, err := l.st.Write(out)
-		patience.Stop()
-		if err != nil || bye {
-			return
-		}
-	}
-}
-
-// maxEventPieces is how many pieces one event names, so that it stays far
-// below wire.MaxMessage.
-const maxEventPieces = 8192
-
-func chunks(pieces []uint32) [][]uint32 {
-	var parts [][]uint32
-	for len(pieces) > 0 {
-		n := min(len(pieces), maxEventPieces)
-		parts = append(parts, pieces[:n])
-		pieces = pieces[n:]
-	}
-	return parts
-}
-
-// hear takes the peer's events in until the stream ends.
-func (l *Link) hear(in *wire.Reader) error {
-	for {
-		ev := new(wire.PeerEvent)
-		if err := in.Next(ev, wire.MaxMessage); err != nil {
-			return err
-		}
-		switch kind := ev.GetKind().(type) {
-		case *wire.PeerEvent_Have:
-			if err := l.inRange(kind.Have.GetPieces()); err != nil {
-				return err
-			}
-			l.local.Gained(l, kind.Have.GetPieces())
-		case *wire.PeerEvent_Withdraw:
-			if err := l.inRange(kind.Withdraw.GetPieces()); err != nil {
-				return err
-			}
-			l.local.Lost(l, kind.Withdraw.GetPieces())
-		case *wire.PeerEvent_Bye:
-			return nil
-		}
-	}
-}
-
-func (l *Link) inRange(pieces []uint32) error {
-	for _, p := range pieces {
-		if p >= uint32(l.local.Pieces()) {
-			return wire.Errorf(wire.Error_ERROR_BAD_REQUEST, "piece %d of %d", p, l.local.Pieces())
-		}
-	}
-	return nil
-}
-
-// Errors of Fetch that a torrent decides on.
-var (
-	// ErrStalled: the peer went silent, or nearly so, inside a piece.
-	ErrStalled = fmt.Errorf("fewer than %d bytes in %s", minProgress, StallTimeout)
-	// ErrNotHere: the peer says that it does not have the piece.
-	ErrNotHere = errors.New("the peer does not have the piece")
-	// ErrCut: what the peer sent as the piece is too short.
-	ErrCut = errors.New("the piece is cut short")
-)
-
-// Fetch asks the peer for a piece when its turn has come at gates, and fills buf
-// with it as fast as they let it; buf is exactly the piece's length. The bytes
-// are not verified. When ctx ends, the peer is told that the piece is no longer
-// wanted. Any other refusal is a [*wire.CodeError].
-func (l *Link) Fetch(ctx context.Context, piece int, buf []byte, gates ...*pace.Gate) error {
-	pass, err := pace.Enter(ctx, l.conn.ID, gates...)
-	if err != nil {
-		return err
-	}
-	defer pass.Leave()
-	st, err := l.openStream(ctx)
-	if err != nil {
-		return err
-	}
-	l.conn.open.Add(1)
-	defer l.conn.open.Add(-1)
-	defer st.Close()
-	defer context.AfterFunc(ctx, func() { st.Abort(transport.Code(wire.Error_ERROR_CANCELLED)) })()
-	if err := st.SetDeadline(time.Now().Add(StallTimeout)); err != nil {
-		return err
-	}
-	err = say(st, &wire.Open{Kind: &wire.Open_Piece{Piece: &wire.Piece{
-		TorrentId: l.id[:], Index: uint32(piece),
-	}}})
-	for at := 0; err == nil && at < len(buf); {
-		var n int64
-		n, err = pass.Move(ctx, func() (int64, error) {
-			next := buf[at:]
-			next = next[:min(int64(len(next)), pass.Step())]
-			n, err := fill(st, next)
-			if errors.Is(err, ErrCut) {
-				err = fmt.Errorf("%w: %d bytes are missing", ErrCut, len(buf)-at-n)
-			}
-			return int64(n), err
-		})
-		at += int(n)
-	}
-	if ctx.Err() != nil && err != nil {
-		return ctx.Err()
-	}
-	var abort *transport.AbortError
-	if errors.As(err, &abort) && abort.Remote {
-		if wire.Error(abort.Code) == wire.Error_ERROR_NOT_FOUND {
-			return ErrNotHere
-		}
-		return &wire.CodeError{Code: wire.Error(abort.Code)}
-	}
-	l.conn.touch()
-	return err
-}
-
-// openStream opens a stream, unless the peer grants none for StallTimeout.
-func (l *Link) openStream(ctx context.Context) (transport.Stream, error) {
-	patient, cancel := context.WithTimeout(ctx, StallTimeout)
-	defer cancel()
-	st, err := l.conn.sess.Open(patient)
-	if err != nil && patient.Err() != nil && ctx.Err() == nil {
-		return nil, ErrStalled
-	}
-	return st, err
-}
-
-// fill reads buf whole, giving up when too little comes for StallTimeout.
-func fill(st transport.Stream, buf []byte) (int, error) {
-	for done := 0; ; {
-		if err := st.SetDeadline(time.Now().Add(StallTimeout)); err != nil {
-			return done, err
-		}
-		n, err := st.ReadFull(buf[done:])
-		done += n
-		var ended *transport.SessionError
-		switch {
-		case err == nil:
-			return done, nil
-		case errors.As(err, &ended):
-			return done, err // it may wrap an unexpected end, which is the connection's
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return done, ErrCut
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return done, err
-		case n < minProgress:
-			return done, ErrStalled
-		}
-	}
 }

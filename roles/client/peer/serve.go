@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"time"
 
 	"github.com/mtor-dev/mtor/roles/client/pace"
@@ -78,6 +79,9 @@ func (c *Conn) sendPiece(ctx context.Context, st transport.Stream, local Local, 
 			var abort *transport.AbortError
 			if ctx.Err() != nil || errors.As(err, &abort) {
 				return err
+			}
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return wire.Errorf(wire.Error_ERROR_TIMEOUT, "piece %d is not taken", piece)
 			}
 			return wire.Errorf(wire.Error_ERROR_INTERNAL, "piece %d: %v", piece, err)
 		}

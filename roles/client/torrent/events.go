@@ -46,10 +46,10 @@ type spoiled struct{ err error }
 func (e joined) apply(s *swarm) {
 	switch {
 	case s.banned[e.link.Conn().ID]:
-		e.answer <- errBanned
+		e.answer <- peer.ErrBanned
 		return
 	case len(s.sources) >= maxSources:
-		e.answer <- errFull
+		e.answer <- peer.ErrFull
 		return
 	}
 	s.handles++

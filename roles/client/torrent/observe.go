@@ -34,7 +34,7 @@ func resultOf(err error) string {
 	switch {
 	case err == nil:
 		return "verified"
-	case errors.Is(err, errBadPiece), errors.Is(err, peer.ErrCut):
+	case errors.Is(err, errBadPiece), errors.Is(err, peer.ErrLength):
 		return "bad_hash"
 	case errors.Is(err, errDisk):
 		return "not_written"

@@ -300,7 +300,7 @@ func (s *swarm) missedPiece(e arrived, src *source, r request) {
 		s.pause(e.err)
 	case errors.Is(e.err, errDisk):
 		s.fail(e.err)
-	case errors.Is(e.err, errBadPiece), errors.Is(e.err, peer.ErrCut):
+	case errors.Is(e.err, errBadPiece), errors.Is(e.err, peer.ErrLength):
 		log.Warn("bad piece: the peer is banned for this torrent", "error", e.err)
 		s.ban(src)
 	case errors.Is(e.err, peer.ErrNotHere):
@@ -329,11 +329,14 @@ func (src *source) stalled(now time.Time) {
 }
 
 func (s *swarm) ban(src *source) {
+	if len(s.banned) >= maxBanned {
+		clear(s.banned)
+	}
 	s.banned[src.link.Conn().ID] = true
 	if f := s.o.Observe.Banned; f != nil {
 		f()
 	}
-	src.link.Bye()
+	src.link.BadPiece()
 	gone{src.link}.apply(s)
 }
 

@@ -28,11 +28,10 @@ const partingTime = 2 * time.Second
 // maxSources bounds the peers that one torrent keeps links with.
 const maxSources = 200
 
-var (
-	errEnded  = errors.New("the torrent is no longer here")
-	errBanned = errors.New("it has sent a bad piece of this torrent")
-	errFull   = errors.New("enough peers for this torrent")
-)
+// maxBanned bounds the memory of peers that have sent a bad piece.
+const maxBanned = 10_000
+
+var errEnded = errors.New("the torrent is no longer here")
 
 // Content is what the torrent says of its pieces: a [*torrentfmt.Torrent].
 type Content interface {
