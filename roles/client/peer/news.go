@@ -101,7 +101,7 @@ func (l *Link) hear(in *wire.Reader) error {
 	for {
 		ev := new(wire.PeerEvent)
 		if err := in.Next(ev, wire.MaxMessage); err != nil {
-			if err == io.EOF { //nolint:errorlint // between messages, and only there
+			if err == io.EOF { // between messages
 				return nil
 			}
 			return err
