@@ -121,12 +121,16 @@ type Tracker struct {
 	// empty means not at all. It is an address of this machine alone: what is
 	// asked there needs no proof of who asks.
 	Admin string `mapstructure:"admin"`
-	// Metrics is host:port to show metrics and health on, over HTTP; without a
+	// Metrics is host:port to show metrics, health and a page on, over HTTP; without a
 	// host it is 127.0.0.1, and empty means not at all.
 	Metrics string `mapstructure:"metrics"`
 	// MetricsPprof shows the Go runtime's profiles there too, to this machine
 	// alone.
 	MetricsPprof bool `mapstructure:"metrics_pprof"`
+	// PageTokenFile holds the token that the page asks for, and can be read by its
+	// owner alone; empty means that one is drawn at each start where other machines
+	// reach the page, and none is asked for where they do not.
+	PageTokenFile string `mapstructure:"page_token_file"`
 }
 
 // Bounds of the folders that a client watches: each look costs a stat for each
@@ -200,12 +204,16 @@ type Client struct {
 	// fetch.
 	UploadLimit   units.Rate `mapstructure:"upload_limit" live:"yes"`
 	DownloadLimit units.Rate `mapstructure:"download_limit" live:"yes"`
-	// Metrics is host:port to show metrics and health on, over HTTP; without a
+	// Metrics is host:port to show metrics, health and a page on, over HTTP; without a
 	// host it is 127.0.0.1, and empty means not at all.
 	Metrics string `mapstructure:"metrics"`
 	// MetricsPprof shows the Go runtime's profiles there too, to this machine
 	// alone.
 	MetricsPprof bool `mapstructure:"metrics_pprof"`
+	// PageTokenFile holds the token that the page asks for, and can be read by its
+	// owner alone; empty means that one is drawn at each start where other machines
+	// reach the page, and none is asked for where they do not.
+	PageTokenFile string `mapstructure:"page_token_file"`
 	// TCP is how TCP connections are made.
 	TCP TCP `mapstructure:"tcp"`
 	// Hooks are programs to run when something has happened.

@@ -39,6 +39,7 @@ type Admin struct {
 	listener net.Listener
 	server   *http.Server
 	state    atomic.Pointer[func() Health]
+	page     atomic.Pointer[http.Handler]
 }
 
 // Health is how a role is.
@@ -71,6 +72,7 @@ func Listen(ctx context.Context, addr string, reg *prometheus.Registry, withPpro
 	}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("/", a.show)
 	if withPprof {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -87,6 +89,18 @@ func Listen(ctx context.Context, addr string, reg *prometheus.Registry, withPpro
 
 // Addr is the bound address.
 func (a *Admin) Addr() net.Addr { return a.listener.Addr() }
+
+// Show puts a page at "/" and whatever else is not taken. It has to look itself at
+// who asks.
+func (a *Admin) Show(page http.Handler) { a.page.Store(&page) }
+
+func (a *Admin) show(w http.ResponseWriter, r *http.Request) {
+	if page := a.page.Load(); page != nil {
+		(*page).ServeHTTP(w, r)
+		return
+	}
+	http.NotFound(w, r)
+}
 
 // Starting says that the role does not serve yet.
 func (a *Admin) Starting() { a.set(func() Health { return Health{Unready: []string{"starting"}} }) }

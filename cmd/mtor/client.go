@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -20,6 +22,7 @@ import (
 	"github.com/mtor-dev/mtor/roles/client/menu"
 	"github.com/mtor-dev/mtor/roles/client/peer"
 	"github.com/mtor-dev/mtor/roles/client/watch"
+	"github.com/mtor-dev/mtor/roles/page/clientpage"
 	"github.com/mtor-dev/mtor/units"
 )
 
@@ -136,7 +139,7 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
-	watched, err := startMonitor("client", c.Metrics, c.MetricsPprof, os.Stderr, log.Logger)
+	watched, err := startMonitor("client", c.Metrics, c.PageTokenFile, c.MetricsPprof, os.Stderr, log.Logger)
 	if err != nil {
 		return err
 	}
@@ -173,6 +176,7 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	log.Info("client ready", "addr", role.Addr(), "listed_as", role.ListedAs(), "state", state, "socket", remote.path)
 	made.Store(role)
 	watched.ready(ctx, clientHealth(role))
+	watched.show(func(at net.Addr, token string) http.Handler { return clientpage.New(at, token, role) })
 	defer started(ctx, log.Logger)()
 	run := role.Run
 	if len(c.Watch) > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mtor-dev/mtor/config"
+	"github.com/mtor-dev/mtor/roles/page/trackerpage"
 	"github.com/mtor-dev/mtor/roles/tracker"
 	"github.com/mtor-dev/mtor/roles/tracker/admin"
 	"github.com/mtor-dev/mtor/roles/tracker/registry"
@@ -85,7 +87,7 @@ Exit codes: 0 ok (ended by SIGTERM), 1 failed, 2 wrong usage or settings,
 	cmd.Flags().String("ack", config.AckSelf, "answer when a change is on this tracker's disk (self), or on another's too while one is connected (peer)")
 	cmd.Flags().Bool("accept-data-loss", false, "start empty when the seederlist file is damaged and no other tracker can be reached")
 	cmd.Flags().StringArray("trust-announced", nil, "network (CIDR) from which clients may announce another IP than their own; may be repeated")
-	cmd.Flags().String("admin", "", "loopback ip:port to answer \"mtor tracker status\" on")
+	cmd.Flags().String("admin", "", "loopback ip:port to answer \"mtor tracker status\" on, and to show a page")
 	cmd.AddCommand(newTrackerSeedersCmd(), newTrackerStatusCmd(), newTrackerForgetCmd())
 	return cmd
 }
@@ -134,7 +136,7 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 	if err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}
-	watched, err := startMonitor("tracker", c.Metrics, c.MetricsPprof, os.Stdout, log.Logger)
+	watched, err := startMonitor("tracker", c.Metrics, c.PageTokenFile, c.MetricsPprof, os.Stdout, log.Logger)
 	if err != nil {
 		return err
 	}
@@ -168,11 +170,12 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 	})
 	_, _ = fmt.Fprintf(os.Stdout, "tracker ready on %s\n", role.Addr())
 	watched.ready(ctx, trackerHealth(role))
+	watched.show(func(at net.Addr, token string) http.Handler { return trackerpage.New(at, token, role) })
 	defer started(ctx, log.Logger)()
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return role.Run(ctx) })
 	if asked != nil {
-		tasks.Go(func() error { return admin.Serve(ctx, asked, role) })
+		tasks.Go(func() error { return admin.Serve(ctx, asked, role, trackerpage.New(asked.Addr(), watched.token, role)) })
 	}
 	if err := tasks.Wait(); err != nil {
 		return fmt.Errorf("tracker: %w", err)

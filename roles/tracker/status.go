@@ -117,3 +117,6 @@ func (t *Tracker) Forget(ctx context.Context, node string) error {
 		return context.Cause(ctx)
 	}
 }
+
+// Busiest lists up to n torrents, those for which most are listed first.
+func (t *Tracker) Busiest(n int) []registry.Standing { return t.reg.Busiest(n) }

@@ -1,6 +1,7 @@
 // Package admin is how a running tracker is asked about itself: HTTP with JSON
 // on a loopback address.
 //
+//	GET    /                 a page to look at, if there is one
 //	GET    /status           a [Status]
 //	DELETE /trackers/{node}  forgets a tracker that will not return
 //
@@ -75,10 +76,11 @@ const (
 	maxHeader = 8 << 10
 )
 
-// Serve answers on l until ctx ends, then closes it.
-func Serve(ctx context.Context, l net.Listener, src Source) error {
+// Serve answers on l until ctx ends, then closes it. page has what is not asked
+// for here; nil for none.
+func Serve(ctx context.Context, l net.Listener, src Source, page http.Handler) error {
 	s := &http.Server{
-		Handler:        handler(src),
+		Handler:        handler(src, page),
 		ReadTimeout:    askTimeout,
 		WriteTimeout:   askTimeout,
 		IdleTimeout:    askTimeout,
@@ -93,8 +95,11 @@ func Serve(ctx context.Context, l net.Listener, src Source) error {
 	return nil
 }
 
-func handler(src Source) http.Handler {
+func handler(src Source, page http.Handler) http.Handler {
 	mux := http.NewServeMux()
+	if page != nil {
+		mux.Handle("/", page)
+	}
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, src.Status())
 	})

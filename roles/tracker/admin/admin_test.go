@@ -41,7 +41,7 @@ func serve(t *testing.T, src Source) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, l, src) }()
+	go func() { done <- Serve(ctx, l, src, nil) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
