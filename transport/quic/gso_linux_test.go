@@ -22,6 +22,26 @@ func TestManyPacketsLeaveInOneSystemCall(t *testing.T) {
 	if off := os.Getenv("QUIC_GO_DISABLE_GSO"); off != "" {
 		t.Fatalf("GSO is off: QUIC_GO_DISABLE_GSO=%s in the environment", off)
 	}
+	relay := sendThrough(t, func(r *trainRelay) bool { return r.trains.Load() > 0 })
+	if relay.trains.Load() == 0 {
+		t.Error("GSO is off: every packet left by itself")
+	}
+}
+
+// TestPacketsGrowToWhatThePathCarries fails where path MTU discovery (RFC 9000,
+// section 14.3) is off: packets stay at the 1,280 bytes that every path carries
+// then, or fewer, and more of them are needed.
+func TestPacketsGrowToWhatThePathCarries(t *testing.T) {
+	const grown = 1400
+	relay := sendThrough(t, func(r *trainRelay) bool { return r.largest.Load() >= grown })
+	if n := relay.largest.Load(); n < grown {
+		t.Errorf("path MTU discovery is off: no packet has more than %d bytes", n)
+	}
+}
+
+// sendThrough sends 4 MiB through a relay, up to 16 times, until it is enough.
+func sendThrough(t *testing.T, enough func(*trainRelay) bool) *trainRelay {
+	t.Helper()
 	tr, err := New(Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -53,8 +73,10 @@ func TestManyPacketsLeaveInOneSystemCall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := st.Write(make([]byte, 4<<20)); err != nil {
-		t.Fatal(err)
+	for sent := 0; sent == 0 || sent < 16 && !enough(relay); sent++ {
+		if _, err := st.Write(make([]byte, 4<<20)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := st.CloseWrite(); err != nil {
 		t.Fatal(err)
@@ -62,9 +84,7 @@ func TestManyPacketsLeaveInOneSystemCall(t *testing.T) {
 	if err := <-received; err != nil {
 		t.Fatal(err)
 	}
-	if relay.trains.Load() == 0 {
-		t.Error("GSO is off: every packet left by itself")
-	}
+	return relay
 }
 
 // trainRelay passes packets between a dialler and a listener, and counts the
@@ -73,6 +93,7 @@ type trainRelay struct {
 	front, back *net.UDPConn
 	dialler     atomic.Pointer[net.UDPAddr]
 	trains      atomic.Int64
+	largest     atomic.Int64 // packet, in bytes
 }
 
 func newTrainRelay(t *testing.T, to net.Addr) *trainRelay {
@@ -128,6 +149,7 @@ func (r *trainRelay) forth() {
 		if n > size {
 			r.trains.Add(1)
 		}
+		r.largest.Store(max(r.largest.Load(), int64(min(n, size))))
 		for at := 0; at < n; at += size {
 			_, _ = r.back.Write(buf[at:min(n, at+size)]) // a lost packet is sent anew
 		}

@@ -70,24 +70,6 @@ func TestPostedBufferIsReceivedIntoWithoutACopy(t *testing.T) {
 	}
 }
 
-func TestPiecesCostNoMemoryPerPiece(t *testing.T) {
-	near, far := testPair(t)
-	piece, buf := pattern(pieceSize), make([]byte, pieceSize)
-	fetch(t, near, far, piece, buf)
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	const pieces = 50
-	for range pieces {
-		fetch(t, near, far, piece, buf)
-	}
-	runtime.ReadMemStats(&after)
-	// The test's own contexts and timers are in it, and a pooled buffer that
-	// the collector took.
-	if per := (after.TotalAlloc - before.TotalAlloc) / pieces; per > 32<<10 {
-		t.Fatalf("%d bytes were allocated for each piece of %d", per, pieceSize)
-	}
-}
-
 // sendPart sends the start of a frame to a stream whose reader is about to
 // wait, and returns when the read loop waits for the rest with the reader's
 // buffer in its hands.
