@@ -27,8 +27,8 @@ type Client struct {
 // carried is what one transport has carried: looked up once, as making label
 // sets costs more than counting.
 type carried struct {
-	received, sent, fallbacks prometheus.Counter
-	fetch                     prometheus.Observer
+	received, sent, chosen, fallbacks prometheus.Counter
+	fetch                             prometheus.Observer
 }
 
 // ClientGauges are what a client says of itself at one moment.
@@ -53,7 +53,8 @@ func NewClient(reg prometheus.Registerer, read func() ClientGauges) *Client {
 	}
 	received := byTransport("mtor_client_piece_received_bytes_total", "Bytes of pieces that came whole from peers, before they were verified.")
 	sent := byTransport("mtor_client_piece_sent_bytes_total", "Bytes of pieces sent to peers.")
-	fallbacks := byTransport("mtor_client_fallbacks_total", "Sessions made over another transport than the first that was to be tried.")
+	chosen := byTransport("mtor_client_dialled_total", "Sessions with peers that this client dialled, by the transport that was established first.")
+	fallbacks := byTransport("mtor_client_fallbacks_total", "Those among them that were made over another transport than the first in order.")
 	fetch := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "mtor_client_piece_fetch_seconds",
 		Help:    "Time from asking a peer for a piece to its last byte, of pieces that came whole.",
@@ -75,7 +76,7 @@ func NewClient(reg prometheus.Registerer, read func() ClientGauges) *Client {
 	for _, t := range transports {
 		c.by[t] = &carried{
 			received: received.WithLabelValues(t), sent: sent.WithLabelValues(t),
-			fallbacks: fallbacks.WithLabelValues(t), fetch: fetch.WithLabelValues(t),
+			chosen: chosen.WithLabelValues(t), fallbacks: fallbacks.WithLabelValues(t), fetch: fetch.WithLabelValues(t),
 		}
 	}
 	for _, r := range PieceResults {
@@ -128,6 +129,13 @@ func (c *Client) PieceSent(transport string, n int64) {
 func (c *Client) PieceEnded(result string) {
 	if r := c.results[result]; r != nil {
 		r.Inc()
+	}
+}
+
+// Chose counts a session that was dialled, by the transport that won.
+func (c *Client) Chose(transport string) {
+	if t := c.by[transport]; t != nil {
+		t.chosen.Inc()
 	}
 }
 

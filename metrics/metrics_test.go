@@ -148,6 +148,7 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 	c.PieceReceived("tcp", 512, 2*time.Second)
 	c.PieceSent("quic", 9)
 	c.PieceEnded("bad_hash")
+	c.Chose("quic")
 	c.FellBack("quic")
 	c.Banned()
 	tr := NewTracker(reg, []string{"b:1"}, func() TrackerGauges {
@@ -173,7 +174,7 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 	for name, v := range map[string]float64{
 		"mtor_client_piece_received_bytes_total tcp": 512, "mtor_client_piece_fetch_seconds tcp": 2,
 		"mtor_client_piece_sent_bytes_total quic": 9, "mtor_client_pieces_total bad_hash": 1,
-		"mtor_client_fallbacks_total quic": 1, "mtor_client_bans_total": 1, "mtor_client_sessions tcp": 3,
+		"mtor_client_dialled_total quic": 1, "mtor_client_fallbacks_total quic": 1, "mtor_client_bans_total": 1, "mtor_client_sessions tcp": 3,
 		"mtor_client_downloads seeding": 2, "mtor_client_wanted_bytes": 7,
 		"mtor_tracker_requests_total announce too_many": 1, "mtor_tracker_sync_lag_seconds b:1": 1,
 		"mtor_tracker_repairs_total b:1": 3, "mtor_tracker_rows": 4, "mtor_tracker_sync_behind_rows b:1": 5,

@@ -82,6 +82,21 @@ func (t Table) Expecting(id identity.ID) Table {
 	return rows
 }
 
+// First returns t with the row of that scheme in front, if there is one.
+func (t Table) First(scheme string) Table {
+	row, ok := t.row(scheme)
+	if !ok {
+		return t
+	}
+	first := Table{row}
+	for _, other := range t {
+		if other.Scheme != scheme {
+			first = append(first, other)
+		}
+	}
+	return first
+}
+
 // String lists the schemes in order: "tcp, quic".
 func (t Table) String() string {
 	var b strings.Builder

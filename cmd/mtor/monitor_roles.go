@@ -76,7 +76,7 @@ func (m *monitor) watchClient(folders []metrics.Folder, role *atomic.Pointer[cli
 		Torrents: torrent.Observer{
 			Received: c.PieceReceived, Sent: c.PieceSent, Ended: c.PieceEnded, Banned: c.Banned,
 		},
-		FellBack: c.FellBack,
+		Chose: c.Chose, FellBack: c.FellBack,
 	}
 }
 

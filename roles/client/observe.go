@@ -11,8 +11,10 @@ import (
 // may be nil, is called from many goroutines and must not block.
 type Observer struct {
 	Torrents torrent.Observer
-	// FellBack hears of each session with a peer that was made over another
-	// transport than the first that was to be tried.
+	// Chose hears over what each session with a peer was made that this client
+	// dialled, and FellBack of those among them that were made over another
+	// transport than the first of the order in the settings.
+	Chose    func(transport string)
 	FellBack func(transport string)
 }
 

@@ -47,6 +47,7 @@ type peers struct {
 	byAddr    map[netip.AddrPort]*peer.Conn
 	dialing   map[netip.AddrPort]map[torrentfmt.ID]bool // what for
 	unreached map[netip.AddrPort]time.Time
+	habits    habits
 	entered   chan struct{}      // closed, and replaced, when a session is entered
 	slots     chan struct{}      // a place for each dial in flight
 	incoming  map[netip.Addr]int // sessions opened by others, by where from
@@ -64,6 +65,7 @@ func newPeers(c *Client) *peers {
 		byAddr:    make(map[netip.AddrPort]*peer.Conn),
 		dialing:   make(map[netip.AddrPort]map[torrentfmt.ID]bool),
 		unreached: make(map[netip.AddrPort]time.Time),
+		habits:    habits{},
 		entered:   make(chan struct{}),
 		slots:     make(chan struct{}, maxDials),
 		incoming:  make(map[netip.Addr]int),
@@ -247,19 +249,38 @@ func (p *peers) greet(addr netip.AddrPort, node peer.ID) (*peer.Conn, error) {
 	if node != (peer.ID{}) {
 		rows = p.c.o.DialKeyed.Expecting(identity.ID(node))
 	}
-	sess, err := rows.Dial(ctx, addr.String())
+	p.mu.Lock()
+	order := p.habits.order(rows, addr, time.Now())
+	p.mu.Unlock()
+	sess, err := order.Dial(ctx, addr.String())
 	if err != nil {
 		return nil, err
 	}
-	if f := p.c.o.Observe.FellBack; f != nil && sess.Scheme() != rows[0].Scheme {
-		f(sess.Scheme())
-	}
+	p.reached(rows, addr, sess.Scheme())
 	conn, err := peer.Dial(ctx, sess, p.c.self, p.c)
 	if err != nil {
 		p.refuse(sess, err)
 		return nil, err
 	}
 	return conn, nil
+}
+
+// reached counts the choice of a transport, and remembers one that is not the
+// first.
+func (p *peers) reached(rows transport.Table, addr netip.AddrPort, scheme string) {
+	p.mu.Lock()
+	fellBack := p.habits.learn(rows, addr, scheme, time.Now())
+	p.mu.Unlock()
+	if f := p.c.o.Observe.Chose; f != nil {
+		f(scheme)
+	}
+	if !fellBack {
+		return
+	}
+	p.c.log.Info("peer reached over another transport than the first", "peer", addr.String(), "transport", scheme, "first", rows[0].Scheme)
+	if f := p.c.o.Observe.FellBack; f != nil {
+		f(scheme)
+	}
 }
 
 // keep runs a session until it ends, unless the pair has a better one. ids are
