@@ -33,7 +33,7 @@ func costOfPieces(t *testing.T, size int) pieceCost {
 		for {
 			st, err := far.Accept(t.Context())
 			if err != nil {
-				return nil //nolint:nilerr // the fetcher has closed the session
+				return nil // the fetcher has closed the session
 			}
 			if err := sendOne(st, f, int64(size)); err != nil {
 				return err
