@@ -21,6 +21,9 @@ import (
 type body interface {
 	io.ReaderAt
 	io.WriterAt
+	// wrote tells of n bytes that were written. It may have the disk begin with
+	// them, and then wait for a place in the disk's queue.
+	wrote(n int)
 	// section is an unread reader of n bytes at off.
 	section(off, n int64) *io.SectionReader
 	// stat tells of the file or folder that is open, whatever its name is now.
@@ -61,11 +64,13 @@ type fileBody struct {
 
 func (f *fileBody) WriteAt(p []byte, off int64) (int, error) {
 	f.room.ahead(f.File, aheadFactor*int64(len(p)))
-	n, err := f.File.WriteAt(p, off)
+	return f.File.WriteAt(p, off)
+}
+
+func (f *fileBody) wrote(n int) {
 	if f.dirt.add(n) {
 		writeBack(f.File)
 	}
-	return n, err
 }
 
 func (f *fileBody) section(off, n int64) *io.SectionReader {
@@ -230,6 +235,9 @@ func (f *folderBody) WriteAt(p []byte, off int64) (int, error) {
 	f.mu.Unlock()
 	return f.Tree.WriteAt(p, off)
 }
+
+// wrote leaves the time of writing to the system.
+func (f *folderBody) wrote(int) {}
 
 func (f *folderBody) sync() error {
 	f.mu.Lock()

@@ -50,6 +50,10 @@ type File struct {
 	life    sync.RWMutex
 	renamed bool // guarded by life, as are the fields of dest
 
+	// writing lets one piece be written at a time: the kernel lets no two into
+	// one file either, and those who wait there keep a processor busy.
+	writing sync.Mutex
+
 	mu     sync.Mutex // guards the rest, and is never held over a system call
 	have   *bitset.BitSet
 	nhave  int
@@ -104,17 +108,22 @@ func (f *File) WritePiece(i int, data []byte) error {
 	if want := f.t.PieceLen(i); len(data) != want {
 		return &PieceError{Path: f.path, Piece: i, Err: fmt.Errorf("%d bytes: want %d: %w", len(data), want, fs.ErrInvalid)}
 	}
-	if _, err := f.body.WriteAt(data, int64(i)*torrentfmt.PieceSize); IsDiskFull(err) {
+	f.writing.Lock()
+	_, err = f.body.WriteAt(data, int64(i)*torrentfmt.PieceSize)
+	f.writing.Unlock()
+	switch {
+	case IsDiskFull(err):
 		return f.dest.full(err)
-	} else if err != nil {
+	case err != nil:
 		return fmt.Errorf("write piece %d: %w", i, err)
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	if !f.have.Test(uint(i)) {
 		f.have.Set(uint(i))
 		f.nhave++
 	}
+	f.mu.Unlock()
+	f.body.wrote(len(data))
 	return nil
 }
 

@@ -220,10 +220,7 @@ func (t *Torrent) fetch(ctx context.Context, l *peer.Link, piece int, buf []byte
 	if !t.o.Torrent.PieceOK(piece, data) {
 		return errBadPiece
 	}
-	t.writing.Lock()
-	err := t.o.File.WritePiece(piece, data)
-	t.writing.Unlock()
-	if err != nil {
+	if err := t.o.File.WritePiece(piece, data); err != nil {
 		return diskError{err}
 	}
 	return nil

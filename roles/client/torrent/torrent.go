@@ -90,14 +90,12 @@ type Options struct {
 // goroutines while Run runs.
 type Torrent struct {
 	o      Options
+	began  *bitset.BitSet // the pieces at New: what is lost from then on is told of
 	events chan event
 	ended  chan struct{} // closed when Run no longer takes events
 	sent   atomic.Int64  // bytes of pieces served
 	wg     sync.WaitGroup
 	serves *servings
-	// writing lets one piece be written at a time: the kernel lets no two into
-	// one file either, and those who wait there keep a processor busy.
-	writing sync.Mutex
 
 	mu     sync.Mutex
 	status Status
@@ -119,7 +117,7 @@ type Status struct {
 
 // New makes a torrent over an open file.
 func New(o Options) *Torrent {
-	t := &Torrent{o: o, events: make(chan event, 64), ended: make(chan struct{}), serves: newServings()}
+	t := &Torrent{o: o, began: o.File.Have(), events: make(chan event, 64), ended: make(chan struct{}), serves: newServings()}
 	t.status = Status{Whole: o.File.Whole(), Sources: map[string]int{}, Done: t.verified(), Paused: o.Short}
 	return t
 }
@@ -233,7 +231,7 @@ func (t *Torrent) post(e event) error {
 // what is being fetched and sent, and waits for it. The file stays open.
 func (t *Torrent) Run(ctx context.Context) {
 	fetching, cancel := context.WithCancel(context.Background())
-	have := t.o.File.Have()
+	have := t.began
 	s := &swarm{
 		Torrent:  t,
 		fetching: fetching,
