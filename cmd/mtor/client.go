@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -63,7 +64,7 @@ $XDG_CONFIG_HOME/mtor/client.yaml, or else /etc/mtor/client.yaml, is taken.
 Exit codes: 0 ok (serving ended by SIGTERM too), 1 a command failed or the
 client did, 2 wrong usage or settings, 130 interrupted by SIGINT, or by SIGTERM
 while commands were read.`,
-		Args: positional(clientArgs...),
+		Args: clientPositional,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s := newSettings()
 			if len(args) > 0 {
@@ -99,7 +100,21 @@ while commands were read.`,
 	cmd.Flags().Int("max-downloads", 0, "downloads that run at once, the others wait in order; 0 for any number")
 	cmd.Flags().String("tcp-congestion", "", "congestion control of TCP, such as bbr for long paths that lose packets (default the system's)")
 	cmd.Flags().Bool("no-menu", false, "read no commands: serve until a signal")
+	cmd.AddCommand(
+		newClientShareCmd(), newClientGetCmd(), newClientDownloadsCmd(), newClientPeersCmd(), newClientLimitCmd(),
+		newClientPauseCmd(), newClientResumeCmd(), newClientRelocateCmd(), newClientRemoveCmd(), newClientWaitCmd(),
+		newClientStatusCmd(), newClientQuitCmd(),
+	)
 	return cmd
+}
+
+// clientPositional tells the form with arguments from a mistyped command: the
+// former begins with an address.
+func clientPositional(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 && !strings.ContainsAny(args[0], ":.") {
+		return mistyped(cmd, args[0])
+	}
+	return positional(clientArgs...)(cmd, args)
 }
 
 // errClientEnded ends a menu whose client ended under it without an error.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -30,6 +31,7 @@ const raceEnv = "GORACE=atexit_sleep_ms=0"
 //	code N mtor args...   runs it and checks the exit code
 //	freeports A B ...     sets each to a port free for TCP and UDP on 127.0.0.1
 //	envsubst FROM TO      copies a file with $NAME replaced
+//	makefile FILE BYTES   makes a file of so many bytes, which differ
 //	waitfor FILE TEXT     waits until a file of this script's folder holds the text
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -44,7 +46,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "freeports": freePorts, "waitfor": waitFor, "envsubst": envSubst,
+			"code": code, "freeports": freePorts, "waitfor": waitFor, "envsubst": envSubst, "makefile": makeFile,
 		},
 	})
 }
@@ -92,6 +94,17 @@ func envSubst(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+}
+
+func makeFile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: makefile FILE BYTES")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	data := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(data)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
 }
 
 // patience bounds waiting for another process; only a failing test needs it.

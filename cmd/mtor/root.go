@@ -79,6 +79,8 @@ func markUsage(cmd *cobra.Command) {
 	if cmd.HasSubCommands() && cmd.RunE == nil {
 		cmd.Args = cobra.ArbitraryArgs
 		cmd.RunE = group
+	}
+	if cmd.HasSubCommands() {
 		cmd.SuggestionsMinimumDistance = maxTypos
 	}
 	if check := cmd.Args; check != nil {
@@ -100,9 +102,14 @@ func group(cmd *cobra.Command, args []string) error {
 		cmd.SetOut(cmd.ErrOrStderr())
 		return errors.Join(cmd.Help(), &exitError{code: exitUsage})
 	}
+	return usageError(fmt.Errorf("%s: %w", cmd.CommandPath(), mistyped(cmd, args[0])))
+}
+
+// mistyped says of a word that it is none of cmd's commands, and which is near.
+func mistyped(cmd *cobra.Command, word string) error {
 	hint := fmt.Sprintf("%s --help lists the commands", cmd.CommandPath())
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+	if near := cmd.SuggestionsFor(word); len(near) > 0 {
 		hint = fmt.Sprintf("did you mean %q?", near[0])
 	}
-	return usageError(fmt.Errorf("%s: unknown command %q: %s", cmd.CommandPath(), args[0], hint))
+	return fmt.Errorf("unknown command %q: %s", word, hint)
 }

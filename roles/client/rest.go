@@ -9,6 +9,7 @@ import (
 
 	"github.com/bits-and-blooms/bitset"
 
+	"github.com/mtor-dev/mtor/plain"
 	"github.com/mtor-dev/mtor/roles/client/control"
 	"github.com/mtor-dev/mtor/roles/client/library"
 	"github.com/mtor-dev/mtor/roles/client/storage"
@@ -63,7 +64,7 @@ func (c *Client) Pause(ctx context.Context, name string) (control.Download, erro
 		err = c.pause(ctx, it)
 	}
 	if err != nil {
-		return control.Download{}, fmt.Errorf("pause: %w", err)
+		return control.Download{}, fmt.Errorf("pause: %w", plain.Error(err))
 	}
 	return c.describe(it), nil
 }
@@ -120,7 +121,7 @@ func (c *Client) Resume(ctx context.Context, name string) (control.Download, err
 		err = c.resume(ctx, it)
 	}
 	if err != nil {
-		return control.Download{}, fmt.Errorf("resume: %w", err)
+		return control.Download{}, fmt.Errorf("resume: %w", plain.Error(err))
 	}
 	return c.describe(it), nil
 }
@@ -222,7 +223,7 @@ func (c *Client) Relocate(ctx context.Context, name, path string, progress func(
 		err = c.relocate(ctx, it, path, progress)
 	}
 	if err != nil {
-		return control.Download{}, fmt.Errorf("relocate: %w", err)
+		return control.Download{}, fmt.Errorf("relocate: %w", plain.Error(err))
 	}
 	return c.describe(it), nil
 }

@@ -142,7 +142,13 @@ func (q *requests) list(from string, l *wire.SeederList) *slot {
 			return refusal
 		}
 	}
-	return &slot{ready: closed, then: func(s *slot) { q.fill(s, id, asker, l.GetWant()) }}
+	return &slot{ready: closed, then: func(s *slot) {
+		q.fill(s, id, asker, l.GetWant())
+		if l.GetCountWhole() {
+			whole := uint32(q.t.reg.Whole(id, asker))
+			s.reply.Seeders.Whole = &whole
+		}
+	}}
 }
 
 // fill puts a sample of peers into the reply. It is the answering goroutine's.

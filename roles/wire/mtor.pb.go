@@ -661,6 +661,7 @@ type SeederList struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TorrentId     []byte                 `protobuf:"bytes,1,opt,name=torrent_id,json=torrentId,proto3" json:"torrent_id,omitempty"`
 	Want          uint32                 `protobuf:"varint,2,opt,name=want,proto3" json:"want,omitempty"`
+	CountWhole    bool                   `protobuf:"varint,3,opt,name=count_whole,json=countWhole,proto3" json:"count_whole,omitempty"` // answer with SeederSet.whole too: each row is looked at
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -707,6 +708,13 @@ func (x *SeederList) GetWant() uint32 {
 		return x.Want
 	}
 	return 0
+}
+
+func (x *SeederList) GetCountWhole() bool {
+	if x != nil {
+		return x.CountWhole
+	}
+	return false
 }
 
 // Remove takes the client off one torrent.
@@ -1259,7 +1267,9 @@ type SeederSet struct {
 	Total uint32                 `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"` // how many are listed altogether, without the asker
 	// 20 bytes for each peer with flag 2, in order, those of IPv4 first: who will
 	// be found there, by its key.
-	NodeIds       []byte `protobuf:"bytes,4,opt,name=node_ids,json=nodeIds,proto3" json:"node_ids,omitempty"`
+	NodeIds []byte `protobuf:"bytes,4,opt,name=node_ids,json=nodeIds,proto3" json:"node_ids,omitempty"`
+	// How many of total are whole. Of a SeederList that asks for it.
+	Whole         *uint32 `protobuf:"varint,5,opt,name=whole,proto3,oneof" json:"whole,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1320,6 +1330,13 @@ func (x *SeederSet) GetNodeIds() []byte {
 		return x.NodeIds
 	}
 	return nil
+}
+
+func (x *SeederSet) GetWhole() uint32 {
+	if x != nil && x.Whole != nil {
+		return *x.Whole
+	}
+	return 0
 }
 
 // Torrent opens the stream on which two peers speak of one torrent for as
@@ -1783,12 +1800,14 @@ const file_mtor_proto_rawDesc = "" +
 	"\bfilename\x18\x04 \x01(\tR\bfilename\x12\x1a\n" +
 	"\bfilesize\x18\x05 \x01(\x04R\bfilesize\x12\x1f\n" +
 	"\vhash_length\x18\x06 \x01(\x04R\n" +
-	"hashLength\"?\n" +
+	"hashLength\"`\n" +
 	"\n" +
 	"SeederList\x12\x1d\n" +
 	"\n" +
 	"torrent_id\x18\x01 \x01(\fR\ttorrentId\x12\x12\n" +
-	"\x04want\x18\x02 \x01(\rR\x04want\"'\n" +
+	"\x04want\x18\x02 \x01(\rR\x04want\x12\x1f\n" +
+	"\vcount_whole\x18\x03 \x01(\bR\n" +
+	"countWhole\"'\n" +
 	"\x06Remove\x12\x1d\n" +
 	"\n" +
 	"torrent_id\x18\x01 \x01(\fR\ttorrentId\"\a\n" +
@@ -1828,12 +1847,14 @@ const file_mtor_proto_rawDesc = "" +
 	"\vDialledBack\x12\x16\n" +
 	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\fR\x06nodeId\x12\x14\n" +
-	"\x05error\x18\x03 \x01(\tR\x05error\"d\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"\x89\x01\n" +
 	"\tSeederSet\x12\x12\n" +
 	"\x04ipv4\x18\x01 \x01(\fR\x04ipv4\x12\x12\n" +
 	"\x04ipv6\x18\x02 \x01(\fR\x04ipv6\x12\x14\n" +
 	"\x05total\x18\x03 \x01(\rR\x05total\x12\x19\n" +
-	"\bnode_ids\x18\x04 \x01(\fR\anodeIds\"(\n" +
+	"\bnode_ids\x18\x04 \x01(\fR\anodeIds\x12\x19\n" +
+	"\x05whole\x18\x05 \x01(\rH\x00R\x05whole\x88\x01\x01B\b\n" +
+	"\x06_whole\"(\n" +
 	"\aTorrent\x12\x1d\n" +
 	"\n" +
 	"torrent_id\x18\x01 \x01(\fR\ttorrentId\"4\n" +
@@ -1965,6 +1986,7 @@ func file_mtor_proto_init() {
 		(*Request_Renew)(nil),
 		(*Request_Probe)(nil),
 	}
+	file_mtor_proto_msgTypes[14].OneofWrappers = []any{}
 	file_mtor_proto_msgTypes[17].OneofWrappers = []any{
 		(*PeerEvent_Have)(nil),
 		(*PeerEvent_Withdraw)(nil),

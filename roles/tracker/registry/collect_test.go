@@ -409,7 +409,13 @@ func TestClientsOfAnUnreachableHomeAreHiddenAndComeBack(t *testing.T) {
 	if list, total := r.Seeders(nil, id, addr(3), 0); len(list) != 0 || total != 29 {
 		t.Errorf("asked for none: %d of %d", len(list), total)
 	}
+	if n := r.Whole(id, addr(3)); n != 29 {
+		t.Errorf("%d whole of 29", n)
+	}
 	r.Hide(nil)
+	if n := r.Whole(id, Addr{}); n != 70 {
+		t.Errorf("%d whole of 70", n)
+	}
 	if got := len(seeders(r, 1)); got != 70 {
 		t.Errorf("%d are listed again", got)
 	}

@@ -322,6 +322,23 @@ func (r *Registry) Seeders(dst []Seeder, id torrentfmt.ID, asker Addr, want int)
 	return dst, total
 }
 
+// Whole is how many of a torrent's listed peers are whole, of those that
+// [Registry.Seeders] counts. It looks at every row.
+func (r *Registry) Whole(id torrentfmt.ID, asker Addr) (n int) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	tor := r.core.torrent(id)
+	if tor == nil {
+		return 0
+	}
+	for _, row := range tor.rows[:tor.present] {
+		if c := &r.core.clients[row.client]; row.whole() && c.addr != asker && !r.hides(c) {
+			n++
+		}
+	}
+	return n
+}
+
 func (c *client) seeder(r row) Seeder { return Seeder{c.addr.AddrPort(), r.whole(), c.owner} }
 
 // Known reports what a torrent is called, if that is known.
