@@ -140,6 +140,7 @@ func TestShowLineIsStable(t *testing.T) {
 	for want, d := range map[string]control.Download{
 		"[D] a.iso 42% 1.1 MiB/s 3 peers":                 {Name: "a.iso", State: control.Downloading, Size: 1000, Done: 429, DownRate: 1_200_000, Peers: 3},
 		"[D] a.iso 99% 0 B/s 1 peer (no tracker answers)": {Name: "a.iso", State: control.Downloading, Size: 1 << 53, Done: 1<<53 - 1, Peers: 1, Note: "no tracker answers"},
+		"[D] a.iso 99% 0 B/s 1 peer (being made durable)": {Name: "a.iso", State: control.Downloading, Size: 1000, Done: 1000, Peers: 1, Note: "being made durable"},
 		"[S] my file 100% 2.0 KiB/s up 0 peers":           {Name: "my file", State: control.Seeding, Size: 5, Done: 5, UpRate: 2000},
 		"[S] empty 100% 0 B/s up 0 peers":                 {Name: "empty", State: control.Seeding},
 		"[!] a.iso disk full":                             {Name: "a.iso", State: control.Failed, Note: "disk full"},

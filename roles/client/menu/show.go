@@ -78,7 +78,11 @@ func percent(d control.Download) string {
 	if d.Size <= 0 {
 		return "100%"
 	}
-	return strconv.FormatInt(d.Done*100/d.Size, 10) + "%" // Size is at most 2^53
+	n := d.Done * 100 / d.Size // Size is at most 2^53
+	if d.State != control.Seeding {
+		n = min(n, 99) // it is yet to be made durable and to get its name
+	}
+	return strconv.FormatInt(n, 10) + "%"
 }
 
 func size(bytes int64) string { return humanize.IBytes(uint64(max(bytes, 0))) }
