@@ -65,7 +65,8 @@ func TestAFullDiskPausesADownloadAndNothingElse(t *testing.T) {
 				if err := os.Symlink(disk, s.path("disk")); err != nil {
 					t.Fatal(err)
 				}
-				d := s.client(20, "downloader")
+				shown := s.reserve(s.ip(20))
+				d := s.client(20, "downloader", "--metrics", shown)
 				d.do("get x.mtorrent disk/copy")
 				if !d.reaches(30) {
 					t.Skip("the download was over before the disk could be filled")
@@ -89,6 +90,9 @@ func TestAFullDiskPausesADownloadAndNothingElse(t *testing.T) {
 					t.Errorf("show downloads says %q", got)
 				}
 				s.logs("downloader.log", `level=WARN msg="download paused`)
+				if n := s.metric(shown, `mtor_client_downloads{state="paused"}`); n != 1 {
+					t.Errorf("%v downloads are counted as paused", n)
+				}
 				if why := d.refuses("get x.mtorrent disk/copy"); !strings.Contains(why, "disk full") {
 					t.Errorf("get on a full disk says %q", why)
 				}

@@ -18,7 +18,8 @@ const (
 	midSize = 48*pieceSize + 1
 )
 
-// holds lists what a process has open in the test's folder, by name.
+// holds lists what a process has open at paths in the test's folder that begin
+// with name.
 func (c *client) holds(t *testing.T, name string) []string {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", c.PID())
@@ -28,7 +29,7 @@ func (c *client) holds(t *testing.T, name string) []string {
 	}
 	var open []string
 	for _, e := range entries {
-		if to, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil && strings.HasPrefix(filepath.Base(to), name) {
+		if to, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil && strings.HasPrefix(to, c.s.path(name)) {
 			open = append(open, to)
 		}
 	}
@@ -54,11 +55,18 @@ func (c *client) awaitLine(want string) {
 }
 
 func TestADownloadIsRemovedInTheMiddleAndTakenUpAgain(t *testing.T) {
-	for _, transport := range []string{"tcp", "quic"} {
-		t.Run(transport, func(t *testing.T) {
+	for _, how := range []string{"tcp", "quic", "folder"} {
+		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			s := newSwarm(t)
-			s.write("data", midSize, 1)
+			transport, same := how, s.same
+			if how == "folder" {
+				transport, same = "tcp", s.sameFolder
+				s.write("data/a", 24*pieceSize, 1)
+				s.write("data/in/b", midSize-24*pieceSize, 2)
+			} else {
+				s.write("data", midSize, 1)
+			}
 			sharer := s.client(10, "sharer", "--upload-limit", slow)
 			sharer.do("share data x.mtorrent")
 			id := s.id("x.mtorrent")
@@ -93,7 +101,7 @@ func TestADownloadIsRemovedInTheMiddleAndTakenUpAgain(t *testing.T) {
 			s.put("y.mtorrent", text)
 			d.do("get y.mtorrent copy")
 			d.do("wait")
-			s.same("data", "copy")
+			same("data", "copy")
 			if s.exists("copy.part") {
 				t.Error("the .part stays beside the whole file")
 			}
