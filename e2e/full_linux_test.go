@@ -1,15 +1,18 @@
 package e2e
 
 import (
-	"encoding/json"
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/mtor-dev/mtor/roles/client/storage/disktest"
+	"github.com/mtor-dev/mtor/roles/demo/process"
 )
 
 // regular lists the regular files at or under path.
@@ -131,18 +134,6 @@ func TestAFullDiskPausesADownloadAndNothingElse(t *testing.T) {
 	}
 }
 
-// goodPieces counts the pieces that are right in a file or folder.
-func (s *swarm) goodPieces(mtorrent, path string) int {
-	s.Helper()
-	p := s.spawn("verify", "torrent", "verify", "--json", mtorrent, path)
-	out, errs, _ := s.ends(p)
-	var report struct{ Good int }
-	if err := json.Unmarshal([]byte(strings.Join(out, "\n")), &report); err != nil {
-		s.Fatalf("%v: %q, %q", err, out, errs)
-	}
-	return report.Good
-}
-
 func TestADiskThatIsTooSmallRefusesTheGetInOneLineAndKeepsNothing(t *testing.T) {
 	disk := disktest.Mount(t, "4m")
 	if disk == "" {
@@ -169,4 +160,53 @@ func TestADiskThatIsTooSmallRefusesTheGetInOneLineAndKeepsNothing(t *testing.T) 
 	if line := d.do("show downloads"); line != "no downloads" {
 		t.Errorf("show downloads says %q", line)
 	}
+}
+
+func TestAStateFolderOnAFullDiskEndsNothing(t *testing.T) {
+	disk := disktest.Mount(t, "4m")
+	if disk == "" {
+		return
+	}
+	s := newSwarm(t)
+	s.write("data", 40*pieceSize, 1)
+	sharer := s.client(10, "sharer", "--upload-limit", "8MiB")
+	sharer.do("share data x.mtorrent")
+	d := s.client(20, "downloader", "--state", filepath.Join(disk, "state"))
+	d.do("get x.mtorrent copy")
+	free := s.fill(disk, 0)
+	count, share := 1, ""
+	for why := ""; why == ""; count++ { // the library's file has some room in itself
+		other := fmt.Sprint("other-", count)
+		s.write(other, 1000+int64(count), 2)
+		share = "share " + other + " " + other + ".mtorrent"
+		_, err := d.Ask(s.ctx, share)
+		var refusal *process.Refusal
+		switch {
+		case errors.As(err, &refusal):
+			if why = refusal.Said; !strings.HasPrefix(why, "share : ") || !strings.Contains(why, "no room is left on the disk") {
+				t.Errorf("%q says %q", share, why)
+			}
+			if s.exists(other + ".mtorrent") {
+				t.Error("a share that failed leaves its .mtorrent")
+			}
+		case err != nil:
+			t.Fatal(err)
+		case count > 1000:
+			t.Fatal("a full disk takes all that is shared")
+		}
+	}
+	d.do("wait")
+	s.same("data", "copy")
+	s.allList(s.id("x.mtorrent"), whole(sharer, d)...)
+	free()
+	d.do(share)
+	if err := d.Type("quit"); err != nil {
+		t.Fatal(err)
+	}
+	s.ends(d.Process) // with code 1: a command had failed
+	d.start()
+	s.until("all to be seeded", func() bool {
+		lines, err := d.AskLines(s.ctx, "show downloads", count)
+		return err == nil && !slices.ContainsFunc(lines, func(l string) bool { return !strings.HasPrefix(l, "[S] ") })
+	})
 }

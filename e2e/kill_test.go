@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -96,6 +97,18 @@ func TestKillsAtAnyMomentCostNoMoreThanWhatWasOnItsWay(t *testing.T) {
 			s.allList(s.id("x.mtorrent"), whole(sharer)...)
 		})
 	}
+}
+
+// goodPieces counts the pieces that are right in a file or folder.
+func (s *swarm) goodPieces(mtorrent, path string) int {
+	s.Helper()
+	p := s.spawn("verify", "torrent", "verify", "--json", mtorrent, path)
+	out, errs, _ := s.ends(p)
+	var report struct{ Good int }
+	if err := json.Unmarshal([]byte(strings.Join(out, "\n")), &report); err != nil {
+		s.Fatalf("%v: %q, %q", err, out, errs)
+	}
+	return report.Good
 }
 
 // killed kills a downloader at a random moment, and returns how many pieces it

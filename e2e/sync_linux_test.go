@@ -152,7 +152,7 @@ func TestAFileIsCompleteOnlyOnceItIsOnTheDiskWithItsName(t *testing.T) {
 		})
 		found := false
 		for _, c := range calls {
-			if c.name == "fsync" && strings.HasPrefix(c.args[strings.Index(c.args, "<"):], "<"+dir+">") && c.begin > named.end && c.end < told.begin {
+			if c.name == "fsync" && strings.Contains(c.args, "<"+dir+">)") && c.begin > named.end && c.end < told.begin {
 				found = true
 			}
 		}
