@@ -93,8 +93,8 @@ func TestAFullDiskPausesADownloadAndNothingElse(t *testing.T) {
 					t.Errorf("show downloads says %q", got)
 				}
 				s.logs("downloader.log", `level=WARN msg="download paused`)
-				if n := s.metric(shown, `mtor_client_downloads{state="paused"}`); n != 1 {
-					t.Errorf("%v downloads are counted as paused", n)
+				if n := s.metric(shown, `mtor_client_downloads{state="no_room"}`); n != 1 {
+					t.Errorf("%v downloads are counted as without room", n)
 				}
 				if why := d.refuses("get x.mtorrent disk/copy"); !strings.Contains(why, "disk full") {
 					t.Errorf("get on a full disk says %q", why)

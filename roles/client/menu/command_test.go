@@ -145,6 +145,7 @@ func TestShowLineIsStable(t *testing.T) {
 		"[S] empty 100% 0 B/s up 0 peers":                 {Name: "empty", State: control.Seeding},
 		"[!] a.iso disk full":                             {Name: "a.iso", State: control.Failed, Note: "disk full"},
 		"[!] a.iso 42% paused (disk full)":                {Name: "a.iso", State: control.NoRoom, Size: 100, Done: 42, Note: "disk full"},
+		"[!] a.iso 100% paused":                           {Name: "a.iso", State: control.Paused, Size: 100, Done: 100},
 		"[!] a.iso 43% paused":                            {Name: "a.iso", State: control.Paused, Size: 100, Done: 43},
 		"[?] a.iso waits to be checked":                   {Name: "a.iso", State: control.Checking, Note: "waits to be checked"},
 		"[!] a.iso missing":                               {Name: "a.iso", State: control.Missing},

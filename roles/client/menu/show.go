@@ -79,7 +79,7 @@ func percent(d control.Download) string {
 		return "100%"
 	}
 	n := d.Done * 100 / d.Size // Size is at most 2^53
-	if d.State != control.Seeding {
+	if !d.Whole() {
 		n = min(n, 99) // it is yet to be made durable and to get its name
 	}
 	return strconv.FormatInt(n, 10) + "%"
