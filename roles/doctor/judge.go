@@ -48,8 +48,11 @@ func (e *examination) judgeReach(r *reached) []Line {
 				l.Detail += "; another transport gets through"
 			}
 			l.Mend, l.On = e.Tools.reach(a.err, off, network(a.scheme), portOf(r.addr)), r.host
-			if foreign(a.err) {
+			switch {
+			case foreign(a.err):
 				l.Mend, l.On = e.Tools.swarmKey(r.host), ""
+			case errors.Is(a.err, identity.ErrExpired):
+				l.Mend, l.On = e.Tools.clock(), ""
 			}
 		}
 		lines = append(lines, l)

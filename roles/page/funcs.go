@@ -36,7 +36,7 @@ func Funcs() template.FuncMap {
 			return done * 100 / of // a size is at most 2^53
 		},
 		"for":  Span,
-		"many": many,
+		"many": Many,
 		"seen": Seen,
 	}
 }
@@ -55,7 +55,8 @@ func number(n any) float64 {
 	return 0
 }
 
-func many(n any, thing string) string {
+// Many is a number of things: "1 peer", "2,000 peers".
+func Many(n any, thing string) string {
 	if number(n) != 1 {
 		thing += "s"
 	}

@@ -63,7 +63,8 @@ type other struct {
 	Link string // both ways, from it only, to it only, down
 	Up   bool   // both ways
 	Lag  string
-	Word string // how long ago it was heard of
+	// Behind is how many changes, and Word how long ago it was heard of.
+	Behind, Word string
 }
 
 func (v *viewer) view(context.Context) (any, error) {
@@ -93,7 +94,7 @@ func lagWords(seconds float64) string {
 }
 
 func describe(t admin.Tracker, now time.Time) other {
-	o := other{Tracker: t, Name: t.Addr, Lag: "–", Word: "never"}
+	o := other{Tracker: t, Name: t.Addr, Lag: "–", Behind: "–", Word: "never"}
 	if o.Name == "" {
 		o.Name = "not configured"
 	}
@@ -109,6 +110,9 @@ func describe(t admin.Tracker, now time.Time) other {
 	}
 	if t.Lag != nil {
 		o.Lag = lagWords(*t.Lag)
+	}
+	if t.RowsBehind != nil {
+		o.Behind = page.Many(*t.RowsBehind, "change")
 	}
 	if t.LastContact != nil {
 		o.Word = page.Span(max(0, now.Sub(*t.LastContact))) + " ago"
