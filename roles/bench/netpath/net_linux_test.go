@@ -2,10 +2,11 @@ package netpath
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
-	"os"
 	"testing"
 	"time"
 )
@@ -17,7 +18,7 @@ func joined(t *testing.T, p Path) *Net {
 		t.Skip(err)
 	}
 	n, err := New(p)
-	if os.IsPermission(err) {
+	if errors.Is(err, fs.ErrPermission) {
 		t.Skipf("root without the right to make network namespaces: %v", err)
 	}
 	if err != nil {
