@@ -16,6 +16,10 @@ const (
 	farIP  = "10.99.0.2"
 )
 
+// ErrRights is what New returns to root in a container that may not do
+// everything.
+var ErrRights = errors.New("an emulated path needs network namespaces and TUN devices, which this process may not make: it needs CAP_SYS_ADMIN and CAP_NET_ADMIN")
+
 // Check says whether this process can join places by a path: nil, or in a word
 // why not and what to do about it.
 func Check() error {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"io/fs"
 	"math/rand/v2"
 	"net"
 	"testing"
@@ -18,8 +17,8 @@ func joined(t *testing.T, p Path) *Net {
 		t.Skip(err)
 	}
 	n, err := New(p)
-	if errors.Is(err, fs.ErrPermission) {
-		t.Skipf("root without the right to make network namespaces: %v", err)
+	if errors.Is(err, ErrRights) {
+		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,9 @@
 package netpath
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 
@@ -23,6 +25,9 @@ func newPlace(ip string) (*Place, error) {
 	go p.run(ready) // until close, which waits for it
 	if err := <-ready; err != nil {
 		<-p.ended
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, ErrRights
+		}
 		return nil, fmt.Errorf("make a network namespace with a TUN device: %w", err)
 	}
 	return p, nil
