@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -34,8 +35,7 @@ type villain struct {
 // stranger dials the victim and says nothing yet.
 func (c *crowd) stranger(t *testing.T, x *transfer) *villain {
 	t.Helper()
-	villains++
-	v := &villain{crowd: c, t: t, x: x, node: identity.Ephemeral(), addr: local(villains)}
+	v := &villain{crowd: c, t: t, x: x, node: identity.Ephemeral(), addr: local(1000 + uint16(villains.Add(1)))}
 	var err error
 	if v.tr, err = c.network(v.node); err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func (c *crowd) stranger(t *testing.T, x *transfer) *villain {
 }
 
 // villains numbers them.
-var villains uint16 = 1000
+var villains atomic.Uint32
 
 func (v *villain) hello() *wire.Hello {
 	id := v.node.ID()
