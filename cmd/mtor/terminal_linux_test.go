@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -109,4 +110,40 @@ func TestHangupReopensTheLogWhileTheTerminalIsThereAndEndsTheProgramWhenItCloses
 func said(log, text string) bool {
 	b, err := os.ReadFile(log)
 	return err == nil && strings.Contains(string(b), text)
+}
+
+func TestFollowedDownloadIsABarOnATerminalAndLinesWhereNothingCanBeDrawn(t *testing.T) {
+	for term, bar := range map[string]bool{"xterm": true, "dumb": false} {
+		t.Run(term, func(t *testing.T) {
+			t.Parallel()
+			ctx, dir := patient(t), t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "data"), []byte("nobody shares this"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, errs, code := runIn(ctx, t, dir, "torrent", "create", "data", "x.mtorrent", "--tracker", nobody(t), "--tracker", nobody(t)); code != 0 {
+				t.Fatal(errs)
+			}
+			person, program := terminal(t)
+			exe, err := exec.LookPath("mtor")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(ctx, exe, "client", "get", "x.mtorrent", "copy", "--alone", "--timeout", "1s")
+			cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = dir, program, program, program
+			cmd.Env = append(os.Environ(), raceEnv, "TERM="+term)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			_ = program.Close()
+			all, _ := io.ReadAll(person) // its end is an error of the terminal
+			_ = cmd.Wait()               // the state tells
+			text := string(all)
+			if drawn := strings.Contains(text, "\rdata [........................]   0% 0 B/s, 0 peers"); drawn != bar {
+				t.Errorf("a bar: %v, want %v: %q", drawn, bar, text)
+			}
+			if code := cmd.ProcessState.ExitCode(); code != exitTimeout || !strings.Contains(text, "error: data: 0% done after 1s") {
+				t.Errorf("exit code %d: %q", code, text)
+			}
+		})
+	}
 }
