@@ -21,6 +21,7 @@ import (
 	"github.com/mtor-dev/mtor/roles/client/control"
 	"github.com/mtor-dev/mtor/roles/client/library"
 	"github.com/mtor-dev/mtor/roles/client/menu"
+	"github.com/mtor-dev/mtor/roles/client/menu/screen"
 	"github.com/mtor-dev/mtor/roles/client/peer"
 	"github.com/mtor-dev/mtor/roles/client/watch"
 	"github.com/mtor-dev/mtor/roles/page/clientpage"
@@ -123,6 +124,9 @@ var errClientEnded = errors.New("client: it has ended")
 // nodeKeyFile is the client's key in its state folder.
 const nodeKeyFile = "node.key"
 
+// historyFile holds, in the state folder, what was typed at the menu.
+const historyFile = "history"
+
 // runClient runs a role; from is where SIGHUP takes its settings from.
 func runClient(ctx context.Context, c config.Client, from config.Sources) error {
 	surviveClosedOutput()
@@ -199,7 +203,7 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 			API: role, To: folders[0], Folders: folders[1:], Every: c.WatchEvery, Log: log.Logger,
 		})
 	}
-	err = serve(ctx, role, run, c.Menu)
+	err = serve(ctx, role, run, c.Menu, filepath.Join(state, historyFile), log)
 	log.Info("client ended")
 	return err
 }
@@ -242,7 +246,7 @@ func watching(role *client.Client, o watch.Options) func(context.Context) error 
 
 // serve runs the client, and the menu on it if there is one, until either ends
 // the other.
-func serve(ctx context.Context, role *client.Client, run func(context.Context) error, withMenu bool) error {
+func serve(ctx context.Context, role *client.Client, run func(context.Context) error, withMenu bool, history string, log *roleLog) error {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	attended, leaveMenu := context.WithCancelCause(ctx)
@@ -261,16 +265,14 @@ func serve(ctx context.Context, role *client.Client, run func(context.Context) e
 	if !withMenu {
 		return <-ended
 	}
-	result, err := menu.Run(attended, menu.Options{
-		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
-		Terminal: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())),
-		API:      role,
-	})
-	if result.Quit {
+	result, err := attend(attended, role, history, log)
+	if result.Quit || errors.Is(err, screen.ErrInterrupted) {
 		stop() // after a Quit that failed, too
 	}
 	roleErr := <-ended
 	switch {
+	case errors.Is(err, screen.ErrInterrupted):
+		return &exitError{code: exitInterrupted, err: roleErr}
 	case roleErr != nil:
 		return roleErr
 	case err != nil && !errors.Is(err, errClientEnded): // which was asked for through the control socket
@@ -279,4 +281,18 @@ func serve(ctx context.Context, role *client.Client, run func(context.Context) e
 		return &exitError{code: exitFailed}
 	}
 	return nil
+}
+
+// attend runs the menu on what stdin and stdout are: a terminal that can be drawn
+// on, one that cannot, or pipes and files.
+func attend(ctx context.Context, api control.API, history string, log *roleLog) (menu.Result, error) {
+	typed := term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
+	if !typed || !screen.Able(os.Getenv("TERM")) {
+		return menu.Run(ctx, menu.Options{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: typed, API: api})
+	}
+	o := screen.Options{In: os.Stdin, Out: os.Stdout, API: api, History: history}
+	if log.file.path == "" && term.IsTerminal(int(os.Stderr.Fd())) {
+		o.Divert = log.file.divert
+	}
+	return screen.Run(ctx, o)
 }

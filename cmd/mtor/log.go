@@ -96,6 +96,19 @@ type logFile struct {
 	mu   sync.Mutex
 	out  *os.File
 	size int64
+	to   io.Writer // if not nil, what lines go to in place of out
+}
+
+// divert has lines go to w until restore is called: stderr may be a terminal that
+// somebody draws on.
+func (f *logFile) divert(w io.Writer) (restore func()) {
+	set := func(w io.Writer) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.to = w
+	}
+	set(w)
+	return func() { set(nil) }
 }
 
 // openLog opens the file at the path, or stderr for [config.LogStderr].
@@ -134,6 +147,9 @@ func appendTo(path string) (out *os.File, size int64, err error) {
 func (f *logFile) Write(p []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.to != nil {
+		return f.to.Write(p)
+	}
 	if f.max > 0 && f.size > 0 && f.size+int64(len(p)) > f.max {
 		f.rotate()
 	}

@@ -19,26 +19,45 @@ type command struct {
 	args    []string
 	timeout time.Duration // of wait; 0 means no limit
 	limits  control.LimitChange
-	limited string // the torrent that limit is for; empty means all together
+	limited string   // the torrent that limit is for; empty means all together
+	about   []string // the verbs that help is for; none means all
 }
 
 // verb is a row of the grammar.
 type verb struct {
 	name string
-	args []string // what must follow, as the help names it
-	help string
+	args []arg  // what must follow
+	help string // its line in the list
+	more string // what help says of it besides
 }
+
+// arg is a word that must follow a verb.
+type arg struct {
+	name string // as the help has it
+	kind Kind   // what completes it
+}
+
+// named is the torrent that a command is for.
+var named = arg{"<filename.mtorrent>", Name}
+
+const namedMore = "A torrent is named by its .mtorrent, its filename or its ID."
 
 // verbs is the grammar, in the order of the help.
 var verbs = []verb{
-	{"share", []string{"<local file path>", "<filename>.mtorrent"}, "write the .mtorrent, tell the tracker, seed"},
-	{"get", []string{"<path to .mtorrent>", "<destination path>"}, "fetch the file; an existing folder keeps its name"},
-	{"show downloads", nil, "[D] downloading, [S] seeding, [!] stopped, [?] unchecked"},
-	{"remove", []string{"<filename.mtorrent>"}, "stop and delete the .mtorrent, never the file nor its .part"},
-	{"limit", nil, "bytes a second: 20MB, 1MiB, none; of all torrents, or of one"},
-	{"wait", nil, "until no download is running, at most D (30s, 5m)"},
-	{"help", nil, "this list"},
-	{"quit", nil, "leave all seeder lists and end"},
+	{"share", []arg{{"<local file path>", Path}, {"<filename>.mtorrent", Mtorrent}}, "write the .mtorrent, tell the tracker, seed",
+		"A folder is shared with all regular files in it. The .mtorrent is a small text file:\ngive it to those who shall get the file."},
+	{"get", []arg{{"<path to .mtorrent>", Mtorrent}, {"<destination path>", Path}}, "fetch the file; an existing folder keeps its name",
+		"It goes on by itself, over restarts too, and what has come is seeded at once. Until the\nfile is whole it is called <name>.part."},
+	{"show downloads", nil, "[D] downloading, [S] seeding, [!] stopped, [?] unchecked", ""},
+	{"show peers", []arg{named}, "who is connected for it, and the pieces by peer", namedMore},
+	{"pause", []arg{named}, "off the trackers and all peers, until resume", "It stays so over restarts; what has come stays too. " + namedMore},
+	{"resume", []arg{named}, "go on with what is paused or was stopped", "A file that has changed since is verified first. " + namedMore},
+	{"relocate", []arg{named, {"<path>", Path}}, "go on at the place that its file was moved to", "What is there is verified first. Nothing is moved or deleted. " + namedMore},
+	{"remove", []arg{named}, "stop and delete the .mtorrent, never the file nor its .part", namedMore},
+	{"limit", nil, "bytes a second: 20MB, 1MiB, none; of all torrents, or of one", "It holds at once, and until the client ends. Without a rate it says what the limits are."},
+	{"wait", nil, "until no download is running, at most D (30s, 5m)", ""},
+	{"help", nil, "this list, or more about a command", ""},
+	{"quit", nil, "leave all seeder lists and end", "Downloads go on at the next start."},
 }
 
 // usage is how the verb is typed.
@@ -48,8 +67,14 @@ func (v verb) usage() string {
 		return "wait [--timeout D]"
 	case "limit":
 		return limitUsage
+	case "help":
+		return "help [<command>]"
 	}
-	return strings.Join(append([]string{v.name}, v.args...), " ")
+	list := []string{v.name}
+	for _, a := range v.args {
+		list = append(list, a.name)
+	}
+	return strings.Join(list, " ")
 }
 
 // commandError says what is wrong with a line: what was meant, and why it is
@@ -75,10 +100,10 @@ func parse(line, home string) (command, error) {
 		return command{}, nil
 	}
 	name, args := list[0], list[1:]
-	if name == "show" && len(args) > 0 && args[0] == "downloads" {
-		name, args = "show downloads", args[1:]
+	if name == "show" && len(args) > 0 && find("show "+args[0]) >= 0 {
+		name, args = "show "+args[0], args[1:]
 	}
-	i := slices.IndexFunc(verbs, func(v verb) bool { return v.name == name })
+	i := find(name)
 	if i < 0 {
 		if name == "" {
 			name = `""`
@@ -91,8 +116,31 @@ func parse(line, home string) (command, error) {
 		return waitCommand(c)
 	case "limit":
 		return limitCommand(c)
+	case "help":
+		return helpCommand(c)
 	}
 	return c, checkArgs(c, verbs[i])
+}
+
+// find is the row of a verb, or -1.
+func find(name string) int {
+	return slices.IndexFunc(verbs, func(v verb) bool { return v.name == name })
+}
+
+// helpCommand reads what help is wanted for: nothing, or the words of a command.
+func helpCommand(c command) (command, error) {
+	about := strings.Join(c.args, " ")
+	c.args = nil
+	switch {
+	case about == "":
+	case about == "show":
+		c.about = []string{"show downloads", "show peers"}
+	case find(about) >= 0:
+		c.about = []string{about}
+	default:
+		return command{}, &commandError{what: "help", why: Printable(about) + " is no command: " + unknown([]string{about})}
+	}
+	return c, nil
 }
 
 // checkArgs holds a command against its row of the grammar.
@@ -106,11 +154,11 @@ func checkArgs(c command, v verb) error {
 	}
 	for i, arg := range c.args {
 		if arg == "" {
-			return &commandError{what: c.verb, why: v.args[i] + " is empty"}
+			return &commandError{what: c.verb, why: v.args[i].name + " is empty"}
 		}
 	}
 	if c.verb == "share" && !strings.HasSuffix(c.args[1], mtorrentExt) {
-		return &commandError{what: c.verb, why: fmt.Sprintf("%s does not end in %s: want %q", printable(c.args[1]), mtorrentExt, v.usage())}
+		return &commandError{what: c.verb, why: fmt.Sprintf("%s does not end in %s: want %q", Printable(c.args[1]), mtorrentExt, v.usage())}
 	}
 	return nil
 }
@@ -164,6 +212,7 @@ var meant = map[string]string{
 	"seed": "share", "add": "get", "download": "get", "fetch": "get",
 	"rm": "remove", "delete": "remove", "del": "remove",
 	"?": "help", "h": "help",
+	"continue": "resume", "start": "resume", "move": "relocate", "peers": "show peers",
 }
 
 // maxTypos is how many letters may be wrong for a word to count as mistyped.
@@ -174,7 +223,7 @@ func unknown(list []string) string {
 	const no = "unknown command"
 	typed := strings.ToLower(list[0])
 	if typed == "show" && len(list) > 1 {
-		return `only downloads can be shown: "show downloads"`
+		return `downloads and peers can be shown: "show downloads", "show peers <name>"`
 	}
 	if v, ok := meant[typed]; ok {
 		return fmt.Sprintf("%s, did you mean %q?", no, v)

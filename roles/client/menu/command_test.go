@@ -77,7 +77,7 @@ func TestMistypedCommandNamesTheNearest(t *testing.T) {
 		"exit":            `"quit"`,
 		"ls":              `"show downloads"`,
 		"show":            `"show downloads"`,
-		"show peers":      `"show downloads"`,
+		"show limits":     `"show peers <name>"`,
 		"download x .":    `"get"`,
 		"frobnicate":      `try "help"`,
 		"x":               `try "help"`,

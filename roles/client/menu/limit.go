@@ -61,7 +61,7 @@ func (s *session) limit(ctx context.Context, mtorrent string, change control.Lim
 func limitLine(l control.Limits) string {
 	what := "all torrents together"
 	if l.Name != "" {
-		what = printable(l.Name)
+		what = Printable(l.Name)
 	}
 	return fmt.Sprintf("limit of %s: up %s, down %s", what, units.Rate(l.Up), units.Rate(l.Down))
 }

@@ -24,6 +24,14 @@ import (
 // Prompt is what a terminal shows before a command.
 const Prompt = "mtor> "
 
+// Screen is a terminal on which somebody else draws.
+type Screen interface {
+	// Width is in columns, 0 when it is not known.
+	Width() int
+	// Progress tells how far a file is hashed; a total of 0 ends it.
+	Progress(name string, done, total int64)
+}
+
 // Options are what Run needs.
 type Options struct {
 	In  io.Reader
@@ -32,7 +40,10 @@ type Options struct {
 	// Terminal says that a person types: there is a prompt, progress is
 	// drawn on Err, and the end of input is quit.
 	Terminal bool
-	API      control.API
+	// Screen, if not nil, goes with Terminal: prompt and progress are left to
+	// it, and what is shown is as wide as it.
+	Screen Screen
+	API    control.API
 }
 
 // Result is what a run of the menu came to.
@@ -58,7 +69,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	defer close(done)
 	go readLines(o.In, lines, done)
 	for {
-		if o.Terminal {
+		if o.Terminal && o.Screen == nil {
 			_, _ = io.WriteString(o.Out, Prompt)
 		}
 		select {
@@ -87,7 +98,7 @@ type session struct {
 }
 
 func (s *session) stop(ctx context.Context) (Result, error) {
-	if s.Terminal {
+	if s.Terminal && s.Screen == nil {
 		_, _ = fmt.Fprintln(s.Out) // the shell's prompt gets its own line
 	}
 	return s.result, context.Cause(ctx)
@@ -106,7 +117,9 @@ func (s *session) line(ctx context.Context, l line) (over bool) {
 		s.fail("input", l.err)
 	}
 	if s.Terminal {
-		_, _ = fmt.Fprintln(s.Out)
+		if s.Screen == nil {
+			_, _ = fmt.Fprintln(s.Out)
+		}
 		s.quit(ctx)
 		return true
 	}
@@ -138,6 +151,16 @@ func (s *session) command(ctx context.Context, text string) (over bool) {
 		s.get(ctx, c.args[0], c.args[1])
 	case "show downloads":
 		s.show(ctx)
+	case "show peers":
+		s.peers(ctx, c.args[0])
+	case "pause":
+		d, err := s.API.Pause(ctx, c.args[0])
+		s.state(ctx, c.verb, d, err)
+	case "resume":
+		d, err := s.API.Resume(ctx, c.args[0])
+		s.state(ctx, c.verb, d, err)
+	case "relocate":
+		s.relocate(ctx, c.args[0], c.args[1])
 	case "remove":
 		if left, err := s.API.Remove(ctx, c.args[0]); err != nil {
 			s.failed(ctx, c.verb, err)
@@ -149,7 +172,7 @@ func (s *session) command(ctx context.Context, text string) (over bool) {
 	case "wait":
 		s.wait(ctx, c.timeout, false)
 	case "help":
-		printHelp(s.Out)
+		printHelp(s.Out, c.about)
 	case "quit":
 		s.quit(ctx)
 		return true
@@ -158,19 +181,61 @@ func (s *session) command(ctx context.Context, text string) (over bool) {
 }
 
 func (s *session) share(ctx context.Context, path, mtorrent string) {
-	var report func(done, total int64)
-	drawn := newProgress(s.Err, filepath.Base(path))
-	if s.Terminal {
-		report = drawn.report
-	}
+	report, end := s.progress(filepath.Base(path))
 	d, err := s.API.Share(ctx, path, mtorrent, report)
-	drawn.clear()
+	end()
 	if err != nil {
 		s.failed(ctx, "share", err)
 		return
 	}
 	s.answer("%s", sharedLine(d))
 	s.warn(d)
+}
+
+// progress is what is told how far a file is hashed, nil for nobody, and what
+// ends it.
+func (s *session) progress(name string) (report func(done, total int64), end func()) {
+	switch {
+	case !s.Terminal:
+		return nil, func() {}
+	case s.Screen == nil:
+		drawn := newProgress(s.Err, name)
+		return drawn.report, drawn.clear
+	}
+	return func(done, total int64) { s.Screen.Progress(name, done, total) },
+		func() { s.Screen.Progress(name, 0, 0) }
+}
+
+func (s *session) relocate(ctx context.Context, name, path string) {
+	report, end := s.progress(filepath.Base(path))
+	d, err := s.API.Relocate(ctx, name, path, report)
+	end()
+	s.state(ctx, "relocate", d, err)
+}
+
+// state answers a command after which a torrent stands as d says.
+func (s *session) state(ctx context.Context, verb string, d control.Download, err error) {
+	if err != nil {
+		s.failed(ctx, verb, err)
+		return
+	}
+	s.answer("%s", showLine(d))
+}
+
+func (s *session) peers(ctx context.Context, name string) {
+	list, err := s.API.Peers(ctx, name)
+	switch {
+	case err != nil:
+		s.failed(ctx, "show peers", err)
+	case len(list) == 0:
+		s.answer("no peers")
+	case s.Terminal:
+		s.table(peerTable(list))
+	default:
+		for _, p := range list {
+			s.answer("%s", peerLine(p))
+		}
+	}
 }
 
 func (s *session) get(ctx context.Context, mtorrent, dest string) {
@@ -188,11 +253,15 @@ func (s *session) show(ctx context.Context) {
 		s.failed(ctx, "show downloads", err)
 		return
 	}
-	for _, d := range list {
-		s.answer("%s", showLine(d))
-	}
-	if len(list) == 0 {
+	switch {
+	case len(list) == 0:
 		s.answer("no downloads")
+	case s.Terminal:
+		s.table(downloadTable(list))
+	default:
+		for _, d := range list {
+			s.answer("%s", showLine(d))
+		}
 	}
 }
 
@@ -250,6 +319,17 @@ func (s *session) quit(ctx context.Context) {
 	}
 }
 
+// table writes rows as wide as the screen.
+func (s *session) table(t table) {
+	width := 0
+	if s.Screen != nil {
+		width = s.Screen.Width()
+	}
+	for _, line := range t.lines(width) {
+		s.answer("%s", line)
+	}
+}
+
 func (s *session) answer(format string, args ...any) {
 	_, _ = fmt.Fprintf(s.Out, format+"\n", args...)
 }
@@ -257,7 +337,7 @@ func (s *session) answer(format string, args ...any) {
 // warn says what stands in the way of a file that is shared all the same.
 func (s *session) warn(d control.Download) {
 	if d.Note != "" {
-		_, _ = fmt.Fprintf(s.Err, "warning: %s : %s\n", printable(d.Name), printable(d.Note))
+		_, _ = fmt.Fprintf(s.Err, "warning: %s : %s\n", Printable(d.Name), Printable(d.Note))
 	}
 }
 

@@ -28,7 +28,7 @@ type progress struct {
 }
 
 func newProgress(w io.Writer, name string) *progress {
-	return &progress{w: w, name: printable(name), begun: time.Now()}
+	return &progress{w: w, name: Printable(name), begun: time.Now()}
 }
 
 // report is what control.API's Share calls.
@@ -41,7 +41,7 @@ func (p *progress) report(done, total int64) {
 		return
 	}
 	p.drawn = now
-	text := fmt.Sprintf("hashing %s %d%% of %s, %s", p.name, done*100/total, size(total), rate(float64(done)/elapsed.Seconds()))
+	text := fmt.Sprintf("hashing %s %d%% of %s, %s", p.name, done*100/total, Size(total), rate(float64(done)/elapsed.Seconds()))
 	p.draw(text)
 }
 

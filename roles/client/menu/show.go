@@ -18,7 +18,7 @@ import (
 // showLine is a torrent's line in the answer to show downloads. The rate is
 // what comes in while it downloads, and what goes out when it is whole.
 func showLine(d control.Download) string {
-	name := printable(d.Name)
+	name := Printable(d.Name)
 	var line string
 	switch d.State {
 	case control.Downloading:
@@ -33,7 +33,7 @@ func showLine(d control.Download) string {
 		return fmt.Sprintf("[!] %s %s", name, why(d))
 	}
 	if d.Note != "" {
-		line += " (" + printable(d.Note) + ")"
+		line += " (" + Printable(d.Note) + ")"
 	}
 	return line
 }
@@ -41,14 +41,20 @@ func showLine(d control.Download) string {
 // why says what stopped a torrent that neither downloads nor seeds.
 func why(d control.Download) string {
 	if d.Note != "" {
-		return printable(d.Note)
+		return Printable(d.Note)
 	}
 	return string(d.State)
 }
 
+// peerLine is a peer's line in the answer to show peers.
+func peerLine(p control.Peer) string {
+	return fmt.Sprintf("%s %s has %d of %d, %d came from it, %d asked for, %s up %s", Printable(p.Addr), Printable(p.Transport),
+		p.Pieces, p.Of, p.Received, p.Asked, rate(p.DownRate), rate(p.UpRate))
+}
+
 func sharedLine(d control.Download) string {
-	return fmt.Sprintf("shared %s: %s in %s, %s", printable(d.Name), size(d.Size),
-		count(d.Pieces(), "piece"), printable(d.Mtorrent))
+	return fmt.Sprintf("shared %s: %s in %s, %s", Printable(d.Name), Size(d.Size),
+		count(d.Pieces(), "piece"), Printable(d.Mtorrent))
 }
 
 func gotLine(d control.Download) string {
@@ -59,16 +65,16 @@ func gotLine(d control.Download) string {
 	case control.NoRoom, control.Paused:
 		verb = "paused"
 	case control.Checking:
-		return fmt.Sprintf("%s: %s at %s %s, then it goes on by itself", printable(d.Name), size(d.Size), printable(d.Path), why(d))
+		return fmt.Sprintf("%s: %s at %s %s, then it goes on by itself", Printable(d.Name), Size(d.Size), Printable(d.Path), why(d))
 	}
-	return fmt.Sprintf("%s %s: %s to %s", verb, printable(d.Name), size(d.Size), printable(d.Path))
+	return fmt.Sprintf("%s %s: %s to %s", verb, Printable(d.Name), Size(d.Size), Printable(d.Path))
 }
 
 func removedLine(mtorrent string, left control.Removed) string {
-	line := "removed " + printable(mtorrent)
+	line := "removed " + Printable(mtorrent)
 	if left.Part != "" {
 		line += fmt.Sprintf(": %d of %s stay in %s, get goes on from there",
-			left.Done, count(left.Pieces, "piece"), printable(left.Part))
+			left.Done, count(left.Pieces, "piece"), Printable(left.Part))
 	}
 	return line
 }
@@ -85,7 +91,8 @@ func percent(d control.Download) string {
 	return strconv.FormatInt(n, 10) + "%"
 }
 
-func size(bytes int64) string { return humanize.IBytes(uint64(max(bytes, 0))) }
+// Size is a number of bytes for people.
+func Size(bytes int64) string { return humanize.IBytes(uint64(max(bytes, 0))) }
 
 func rate(bytes float64) string { return humanize.IBytes(uint64(max(bytes, 0))) + "/s" }
 
@@ -96,9 +103,9 @@ func count(n int, noun string) string {
 	return strconv.Itoa(n) + " " + noun + "s"
 }
 
-// printable makes one line of s that no terminal obeys: what is not a visible
+// Printable makes one line of s that no terminal obeys: what is not a visible
 // character is written as Go escapes it.
-func printable(s string) string {
+func Printable(s string) string {
 	if strings.IndexFunc(s, hidden) < 0 {
 		return s
 	}
@@ -118,13 +125,23 @@ func printable(s string) string {
 
 func hidden(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
 
-// printHelp lists the grammar.
-func printHelp(w io.Writer) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, v := range verbs {
-		_, _ = fmt.Fprintf(t, "%s\t%s\n", v.usage(), v.help)
+// printHelp lists the grammar, or tells more about some verbs.
+func printHelp(w io.Writer, about []string) {
+	if len(about) == 0 {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, v := range verbs {
+			_, _ = fmt.Fprintf(t, "%s\t%s\n", v.usage(), v.help)
+		}
+		_ = t.Flush() // a reader that is gone has its answers lost, nothing else
+		return
 	}
-	_ = t.Flush() // a reader that is gone has its answers lost, nothing else
+	for _, name := range about {
+		v := verbs[find(name)]
+		_, _ = fmt.Fprintf(w, "%s\n  %s\n", v.usage(), v.help)
+		if v.more != "" {
+			_, _ = fmt.Fprintf(w, "  %s\n", strings.ReplaceAll(v.more, "\n", "\n  "))
+		}
+	}
 }
 
 // printError writes the line of a failed command. An error's text up to the
@@ -137,5 +154,5 @@ func printError(w io.Writer, what string, err error) {
 	} else if head, tail, ok := strings.Cut(text, ": "); ok {
 		what, text = head, tail
 	}
-	_, _ = fmt.Fprintf(w, "error: %s : %s\n", printable(what), printable(strings.ReplaceAll(text, "\n", "; ")))
+	_, _ = fmt.Fprintf(w, "error: %s : %s\n", Printable(what), Printable(strings.ReplaceAll(text, "\n", "; ")))
 }

@@ -1,0 +1,345 @@
+package screen
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"charm.land/bubbles/v2/textinput"
+	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
+
+	"github.com/mtor-dev/mtor/roles/client/control"
+	"github.com/mtor-dev/mtor/roles/client/menu"
+)
+
+const (
+	// lookEvery is how often the client is asked what runs.
+	lookEvery = 500 * time.Millisecond
+	// lookFor bounds one such question: a client of this process answers at once.
+	lookFor = 5 * time.Second
+	// mostHeld bounds what is typed ahead while a folder is read.
+	mostHeld = 1024
+	// usualWidth is taken until the terminal has said its own.
+	usualWidth, usualHeight = 80, 24
+)
+
+// The messages of the model, besides those of the library.
+type (
+	lookMsg  struct{}           // time to ask what runs
+	listMsg  []control.Download // what the client answered; nil when it did not
+	leaveMsg struct{}           // the menu has ended
+	foundMsg struct {           // what may complete a line
+		line  string // as it was when that was asked
+		found candidates
+	}
+	progressMsg struct { // how far a file is hashed; no total: it is done
+		name        string
+		done, total int64
+	}
+)
+
+// model is all that the screen shows. Update is the only one to change it.
+type model struct {
+	ctx   context.Context
+	api   control.API
+	push  func(line string) bool // hands a line to the menu; false when it is full
+	end   func()                 // says that no line follows
+	width func(columns int)      // is told the width
+	past  *history
+	home  string
+
+	input   textinput.Model
+	columns int
+	rows    int
+	list    []control.Download // as last heard
+	seen    map[string]seen    // by ID
+	first   bool               // the list has not been heard yet
+	hashing progressMsg
+	hint    string // beneath the prompt, until the next key
+	// asked says that Ctrl-C was pressed while transfers run; the next one leaves.
+	asked       bool
+	interrupted bool
+	leaving     bool
+	listed      string // the line whose candidates were shown by a first Tab
+	// finding is the line that candidates are looked for, nil for none; keys that
+	// come meanwhile are held until they are found.
+	finding *string
+	held    []tea.Msg
+}
+
+// seen is what was known of a torrent at the last look.
+type seen struct {
+	whole   bool
+	stopped bool
+	since   time.Time // when it was first seen unfinished
+	had     int64     // what was there of it then, bytes
+}
+
+func newModel(ctx context.Context, api control.API, push func(string) bool, past *history, home string) model {
+	in := textinput.New()
+	in.Prompt = menu.Prompt
+	in.CharLimit = menu.MaxLine
+	in.KeyMap.Paste.SetEnabled(false) // the terminal pastes; nobody else's clipboard is asked
+	styles := textinput.Styles{}
+	styles.Cursor.Blink = false // a frame every half second is too much for a slow link
+	in.SetStyles(styles)
+	in.Focus()
+	return model{
+		ctx: ctx, api: api, push: push, past: past, home: home,
+		end: func() {}, width: func(int) {},
+		input: in, columns: usualWidth, rows: usualHeight, seen: map[string]seen{}, first: true,
+	}
+}
+
+// Init begins to look at what runs.
+func (m model) Init() tea.Cmd { return m.look }
+
+// look asks the client what runs.
+func (m model) look() tea.Msg {
+	ctx, done := context.WithTimeout(m.ctx, lookFor)
+	defer done()
+	list, err := m.api.Downloads(ctx)
+	if err != nil {
+		return listMsg(nil) // a client that ends does not answer
+	}
+	if list == nil {
+		list = []control.Download{}
+	}
+	return listMsg(list)
+}
+
+// Update applies one message.
+func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		m.columns, m.rows = max(msg.Width, 1), max(msg.Height, 1)
+		m.width(m.columns)
+		m.input.SetWidth(max(m.columns-len(m.input.Prompt)-1, 1))
+		m.input.SetCursor(m.input.Position()) // has the part that is shown follow
+	case lookMsg:
+		return m, m.look
+	case listMsg:
+		return m.heard(msg)
+	case progressMsg:
+		m.hashing = msg
+	case leaveMsg:
+		m.leaving = true
+		return m, tea.Quit
+	case foundMsg:
+		if m.finding == nil || *m.finding != msg.line {
+			return m, nil // given up
+		}
+		m.finding = nil
+		next, cmd := m.complete(msg)
+		cmds := []tea.Cmd{cmd}
+		for i, key := range m.held {
+			after := next.(model)
+			if after.finding != nil { // another Tab
+				after.held = m.held[i:]
+				return after, tea.Batch(cmds...)
+			}
+			after.held = nil
+			next, cmd = after.Update(key)
+			cmds = append(cmds, cmd)
+		}
+		return next, tea.Batch(cmds...)
+	case tea.PasteMsg:
+		if m.finding != nil {
+			return m.hold(msg)
+		}
+		return m.paste(msg.Content)
+	case tea.KeyPressMsg:
+		if m.finding != nil && msg.String() != "ctrl+c" {
+			return m.hold(msg)
+		}
+		return m.key(msg)
+	}
+	return m, nil
+}
+
+// hold keeps what was typed while a folder is read: what is typed after a Tab
+// stands after what the Tab gave.
+func (m model) hold(msg tea.Msg) (tea.Model, tea.Cmd) {
+	if len(m.held) < mostHeld {
+		m.held = append(m.held[:len(m.held):len(m.held)], msg)
+	}
+	return m, nil
+}
+
+// key applies a key.
+func (m model) key(msg tea.KeyPressMsg) (tea.Model, tea.Cmd) {
+	if msg.String() == "ctrl+c" {
+		return m.interrupt()
+	}
+	m.asked, m.hint = false, ""
+	listed := m.listed
+	m.listed = ""
+	switch msg.String() {
+	case "enter":
+		return m.enter()
+	case "ctrl+d":
+		if m.input.Value() == "" {
+			m.end()
+			return m, nil
+		}
+	case "ctrl+z":
+		return m, tea.Suspend
+	case "ctrl+l":
+		return m, tea.ClearScreen
+	case "up", "ctrl+p":
+		m.set(m.past.older(m.input.Value()))
+		return m, nil
+	case "down", "ctrl+n":
+		m.set(m.past.newer(m.input.Value()))
+		return m, nil
+	case "tab":
+		m.listed = listed
+		return m.find()
+	}
+	var cmd tea.Cmd
+	m.input, cmd = m.input.Update(msg)
+	return m, cmd
+}
+
+// set has the prompt show a line, with the cursor at its end.
+func (m *model) set(line string) {
+	m.input.SetValue(line)
+	m.input.CursorEnd()
+}
+
+// enter hands the line to the menu.
+func (m model) enter() (tea.Model, tea.Cmd) {
+	line := m.input.Value()
+	if !m.push(line) {
+		m.hint = "too many commands wait: press Enter again when one is done"
+		return m, nil
+	}
+	m.past.add(line)
+	m.set("")
+	return m, nil
+}
+
+// paste types what was pasted; each line of it but the last is entered.
+func (m model) paste(text string) (tea.Model, tea.Cmd) {
+	m.asked, m.hint, m.listed = false, "", ""
+	lines := strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n")
+	for i, line := range lines {
+		m.input, _ = m.input.Update(tea.PasteMsg{Content: line})
+		if i == len(lines)-1 {
+			break
+		}
+		entered, _ := m.enter()
+		m = entered.(model)
+	}
+	return m, nil
+}
+
+// interrupt leaves, but asks first while transfers run. A line that is being
+// typed is given up.
+func (m model) interrupt() (tea.Model, tea.Cmd) {
+	running := 0
+	for _, d := range m.list {
+		if !d.Whole() && d.State == control.Downloading || d.UpRate >= 1 {
+			running++
+		}
+	}
+	typed := m.input.Value() != "" || m.finding != nil
+	m.finding, m.held = nil, nil
+	m.set("")
+	switch {
+	case m.asked || running == 0 && !typed:
+		m.interrupted, m.leaving = true, true
+		return m, tea.Quit
+	case running > 0:
+		m.asked = true
+		what := "1 transfer runs"
+		if running > 1 {
+			what = fmt.Sprintf("%d transfers run", running)
+		}
+		m.hint = what + ": Ctrl-C again quits, downloads go on at the next start"
+	}
+	return m, nil
+}
+
+// heard takes what the client said of its torrents, and says above the prompt
+// which have ended.
+func (m model) heard(list listMsg) (tea.Model, tea.Cmd) {
+	again := tea.Tick(lookEvery, func(time.Time) tea.Msg { return lookMsg{} })
+	if list == nil {
+		return m, again
+	}
+	now := time.Now()
+	known := make(map[string]seen, len(list))
+	var ended []tea.Cmd
+	for _, d := range list {
+		before, met := m.seen[d.ID]
+		if !met {
+			// What was whole when the menu began is no news, nor is what was shared.
+			before = seen{whole: m.first || len(d.Sources) == 0 && d.Whole(), stopped: m.first, since: now, had: d.Done}
+		}
+		after := before
+		after.whole = d.Whole()
+		after.stopped = d.State == control.Failed || d.State == control.Missing
+		switch {
+		case after.whole && !before.whole:
+			ended = append(ended, tea.Println(completeLine(d, before, now)))
+		case after.stopped && !before.stopped:
+			ended = append(ended, tea.Println(stoppedLine(d)))
+		}
+		known[d.ID] = after
+	}
+	m.list, m.seen, m.first = list, known, false
+	return m, tea.Batch(tea.Sequence(ended...), again)
+}
+
+// find looks for what may complete the line before the cursor.
+func (m model) find() (tea.Model, tea.Cmd) {
+	line := string([]rune(m.input.Value())[:m.input.Position()])
+	c := menu.Complete(line, m.home)
+	list := m.list
+	m.finding = &line
+	return m, func() tea.Msg { return foundMsg{line: line, found: look(c, list)} }
+}
+
+// complete puts what was found into the line, if it is still the same.
+func (m model) complete(msg foundMsg) (tea.Model, tea.Cmd) {
+	value := []rune(m.input.Value())
+	at := m.input.Position()
+	if string(value[:at]) != msg.line {
+		return m, nil
+	}
+	line, sure := msg.found.apply(msg.line)
+	tail := string(value[at:])
+	if sure && strings.HasPrefix(tail, " ") {
+		line = strings.TrimSuffix(line, " ")
+	}
+	m.input.SetValue(line + tail)
+	m.input.SetCursor(len([]rune(line)))
+	if sure || line != msg.line || len(msg.found.list) == 0 {
+		return m, nil
+	}
+	if m.listed != line { // a second Tab lists them
+		m.listed = line
+		return m, nil
+	}
+	return m, tea.Println(msg.found.columns(m.columns))
+}
+
+// View draws bars, prompt and hint.
+func (m model) View() tea.View {
+	if m.leaving {
+		return tea.NewView("")
+	}
+	lines := bars(m.list, m.columns, m.rows-3)
+	if m.hashing.total > 0 {
+		lines = append(lines, fit(fmt.Sprintf("hashing %s %d%%", shown(filepath.Base(m.hashing.name)), m.hashing.done*100/m.hashing.total), m.columns))
+	}
+	lines = append(lines, m.input.View())
+	if m.hint != "" {
+		lines = append(lines, lipgloss.NewStyle().Faint(true).Render(fit(m.hint, m.columns)))
+	}
+	return tea.NewView(strings.Join(lines, "\n"))
+}
