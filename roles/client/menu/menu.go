@@ -28,6 +28,8 @@ const Prompt = "mtor> "
 type Screen interface {
 	// Width is in columns, 0 when it is not known.
 	Width() int
+	// Begin is told the line that is carried out next, before its answer.
+	Begin(line string)
 	// Progress tells how far a file is hashed; a total of 0 ends it.
 	Progress(name string, done, total int64)
 }
@@ -76,6 +78,9 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		case <-ctx.Done():
 			return s.stop(ctx)
 		case l := <-lines:
+			if o.Screen != nil && !errors.Is(l.err, io.EOF) {
+				o.Screen.Begin(l.text)
+			}
 			over := s.line(ctx, l)
 			switch {
 			case s.result.Quit: // even if ctx has ended with the client

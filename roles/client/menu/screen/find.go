@@ -2,6 +2,7 @@ package screen
 
 import (
 	"cmp"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,9 @@ import (
 // mostFound bounds what is read of a folder to complete a path: beyond it nobody
 // looks through the list.
 const mostFound = 4096
+
+// mostListed bounds the candidates that are shown.
+const mostListed = 200
 
 // candidates are the words that a line's last word may become.
 type candidates struct {
@@ -146,23 +150,27 @@ func (c candidates) apply(line string) (string, bool) {
 
 // columns lists the candidates as ls does, in at most width columns.
 func (c candidates) columns(width int) string {
+	list := c.list[:min(len(c.list), mostListed)]
 	widest := 0
-	for _, one := range c.list {
+	for _, one := range list {
 		widest = max(widest, ansi.StringWidth(one.name)+2)
 	}
 	across := max(width/max(widest, 1), 1)
-	down := (len(c.list) + across - 1) / across
+	down := (len(list) + across - 1) / across
 	var b strings.Builder
 	for i := range down {
 		line := ""
-		for j := i; j < len(c.list); j += down {
-			name := c.list[j].name
+		for j := i; j < len(list); j += down {
+			name := list[j].name
 			line += name + strings.Repeat(" ", widest-ansi.StringWidth(name))
 		}
 		if i > 0 {
 			b.WriteByte('\n')
 		}
 		b.WriteString(strings.TrimRight(line, " "))
+	}
+	if more := len(c.list) - len(list); more > 0 {
+		fmt.Fprintf(&b, "\nand %d more", more)
 	}
 	return b.String()
 }

@@ -7,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 	"unicode/utf8"
+
+	"github.com/mtor-dev/mtor/roles/client/menu"
 )
 
 const (
@@ -54,21 +57,25 @@ func readHistory(path string) ([]string, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // opened to read
-	if end, err := f.Seek(0, io.SeekEnd); err == nil {
-		_, err = f.Seek(max(end-historyMost, 0), io.SeekStart)
-		if err != nil {
+	in := bufio.NewReader(io.LimitReader(f, historyMost))
+	if end, err := f.Seek(0, io.SeekEnd); err == nil { // a pipe has no end
+		if _, err = f.Seek(max(end-historyMost, 0), io.SeekStart); err != nil {
 			return nil, err
 		}
+		if end > historyMost {
+			_, _ = in.ReadString('\n') // the rest of a line is none
+		}
 	}
-	return parseHistory(io.LimitReader(f, historyMost)), nil
+	return parseHistory(in), nil
 }
 
 // parseHistory takes the last keptLines lines that could have been typed.
 func parseHistory(r io.Reader) []string {
 	var list []string
 	in := bufio.NewScanner(r)
+	in.Buffer(nil, menu.MaxLine*utf8.UTFMax+1)
 	for in.Scan() { // a line too long for the scanner ends the history
-		if line := in.Text(); line != "" && utf8.ValidString(line) {
+		if line := in.Text(); line != "" && utf8.ValidString(line) && strings.IndexFunc(line, unicode.IsControl) < 0 {
 			list = append(list, line)
 		}
 	}

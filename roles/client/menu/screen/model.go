@@ -24,6 +24,10 @@ const (
 	mostHeld = 1024
 	// usualWidth is taken until the terminal has said its own.
 	usualWidth, usualHeight = 80, 24
+	// narrow is a terminal, in columns, that has no room for the whole prompt.
+	narrow = 24
+	// promptMark ends every prompt; no frame is without one.
+	promptMark = "> "
 )
 
 // The messages of the model, besides those of the library.
@@ -45,8 +49,9 @@ type (
 type model struct {
 	ctx   context.Context
 	api   control.API
-	push  func(line string) bool // hands a line to the menu; false when it is full
+	push  func(line string) bool // hands a line to the menu; false when too many wait
 	end   func()                 // says that no line follows
+	say   func(text string)      // puts lines above the bars; not within Update
 	width func(columns int)      // is told the width
 	past  *history
 	home  string
@@ -63,6 +68,8 @@ type model struct {
 	asked       bool
 	interrupted bool
 	leaving     bool
+	ended       bool   // no line follows
+	ahead       int    // lines that the menu has not begun with
 	listed      string // the line whose candidates were shown by a first Tab
 	// finding is the line that candidates are looked for, nil for none; keys that
 	// come meanwhile are held until they are found.
@@ -72,13 +79,13 @@ type model struct {
 
 // seen is what was known of a torrent at the last look.
 type seen struct {
-	whole   bool
+	running bool // it was on its way
 	stopped bool
-	since   time.Time // when it was first seen unfinished
+	since   time.Time // when it was first seen
 	had     int64     // what was there of it then, bytes
 }
 
-func newModel(ctx context.Context, api control.API, push func(string) bool, past *history, home string) model {
+func newModel(ctx context.Context, api control.API, past *history, home string) model {
 	in := textinput.New()
 	in.Prompt = menu.Prompt
 	in.CharLimit = menu.MaxLine
@@ -88,8 +95,7 @@ func newModel(ctx context.Context, api control.API, push func(string) bool, past
 	in.SetStyles(styles)
 	in.Focus()
 	return model{
-		ctx: ctx, api: api, push: push, past: past, home: home,
-		end: func() {}, width: func(int) {},
+		ctx: ctx, api: api, past: past, home: home,
 		input: in, columns: usualWidth, rows: usualHeight, seen: map[string]seen{}, first: true,
 	}
 }
@@ -117,6 +123,10 @@ func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.WindowSizeMsg:
 		m.columns, m.rows = max(msg.Width, 1), max(msg.Height, 1)
 		m.width(m.columns)
+		m.input.Prompt = menu.Prompt
+		if m.columns < narrow {
+			m.input.Prompt = promptMark
+		}
 		m.input.SetWidth(max(m.columns-len(m.input.Prompt)-1, 1))
 		m.input.SetCursor(m.input.Position()) // has the part that is shown follow
 	case lookMsg:
@@ -125,6 +135,8 @@ func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return m.heard(msg)
 	case progressMsg:
 		m.hashing = msg
+	case begunMsg:
+		m.ahead--
 	case leaveMsg:
 		m.leaving = true
 		return m, tea.Quit
@@ -182,6 +194,7 @@ func (m model) key(msg tea.KeyPressMsg) (tea.Model, tea.Cmd) {
 		return m.enter()
 	case "ctrl+d":
 		if m.input.Value() == "" {
+			m.ended = true
 			m.end()
 			return m, nil
 		}
@@ -212,27 +225,37 @@ func (m *model) set(line string) {
 
 // enter hands the line to the menu.
 func (m model) enter() (tea.Model, tea.Cmd) {
-	line := m.input.Value()
-	if !m.push(line) {
-		m.hint = "too many commands wait: press Enter again when one is done"
-		return m, nil
-	}
-	m.past.add(line)
-	m.set("")
+	m.entered()
 	return m, nil
 }
 
-// paste types what was pasted; each line of it but the last is entered.
+// entered is false when the line stays where it is, since too many wait.
+func (m *model) entered() bool {
+	line := m.input.Value()
+	if m.ended {
+		return false
+	}
+	if !m.push(line) {
+		m.hint = "too many commands wait: press Enter again when one is done"
+		return false
+	}
+	m.ahead++
+	m.past.add(line)
+	m.set("")
+	return true
+}
+
+// paste types what was pasted; each line of it but the last is entered. Where
+// that cannot be, the rest is left out: two lines must not become one.
 func (m model) paste(text string) (tea.Model, tea.Cmd) {
 	m.asked, m.hint, m.listed = false, "", ""
 	lines := strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n")
 	for i, line := range lines {
 		m.input, _ = m.input.Update(tea.PasteMsg{Content: line})
-		if i == len(lines)-1 {
+		if i < len(lines)-1 && !m.entered() {
+			m.hint = fmt.Sprintf("too many commands wait: the last %d lines of what was pasted are left out", len(lines)-1-i)
 			break
 		}
-		entered, _ := m.enter()
-		m = entered.(model)
 	}
 	return m, nil
 }
@@ -255,11 +278,7 @@ func (m model) interrupt() (tea.Model, tea.Cmd) {
 		return m, tea.Quit
 	case running > 0:
 		m.asked = true
-		what := "1 transfer runs"
-		if running > 1 {
-			what = fmt.Sprintf("%d transfers run", running)
-		}
-		m.hint = what + ": Ctrl-C again quits, downloads go on at the next start"
+		m.hint = count(running, "transfer") + ": Ctrl-C again quits, downloads go on at the next start"
 	}
 	return m, nil
 }
@@ -273,26 +292,41 @@ func (m model) heard(list listMsg) (tea.Model, tea.Cmd) {
 	}
 	now := time.Now()
 	known := make(map[string]seen, len(list))
-	var ended []tea.Cmd
+	var news []string
 	for _, d := range list {
 		before, met := m.seen[d.ID]
 		if !met {
-			// What was whole when the menu began is no news, nor is what was shared.
-			before = seen{whole: m.first || len(d.Sources) == 0 && d.Whole(), stopped: m.first, since: now, had: d.Done}
+			// What stood still when the menu began is no news, nor is what was shared.
+			before = seen{running: !m.first && len(d.Sources) > 0, stopped: m.first, since: now, had: d.Done}
 		}
 		after := before
-		after.whole = d.Whole()
 		after.stopped = d.State == control.Failed || d.State == control.Missing
 		switch {
-		case after.whole && !before.whole:
-			ended = append(ended, tea.Println(completeLine(d, before, now)))
+		case d.State == control.Downloading || d.State == control.NoRoom:
+			after.running = true
+		case d.Whole():
+			after.running = false
+			if before.running {
+				news = append(news, completeLine(d, before, now))
+			}
 		case after.stopped && !before.stopped:
-			ended = append(ended, tea.Println(stoppedLine(d)))
+			news = append(news, stoppedLine(d))
 		}
 		known[d.ID] = after
 	}
 	m.list, m.seen, m.first = list, known, false
-	return m, tea.Batch(tea.Sequence(ended...), again)
+	if len(news) > 0 {
+		return m, tea.Batch(m.above(strings.Join(news, "\n")), again)
+	}
+	return m, again
+}
+
+// above is a command that says something.
+func (m model) above(text string) tea.Cmd {
+	return func() tea.Msg {
+		m.say(text)
+		return nil
+	}
 }
 
 // find looks for what may complete the line before the cursor.
@@ -325,21 +359,47 @@ func (m model) complete(msg foundMsg) (tea.Model, tea.Cmd) {
 		m.listed = line
 		return m, nil
 	}
-	return m, tea.Println(msg.found.columns(m.columns))
+	return m, m.above(msg.found.columns(m.columns - 1))
 }
 
-// View draws bars, prompt and hint.
+// View draws bars, prompt and hint. It leaves a row of the terminal free, which
+// what is said above passes through.
 func (m model) View() tea.View {
 	if m.leaving {
 		return tea.NewView("")
 	}
-	lines := bars(m.list, m.columns, m.rows-3)
-	if m.hashing.total > 0 {
-		lines = append(lines, fit(fmt.Sprintf("hashing %s %d%%", shown(filepath.Base(m.hashing.name)), m.hashing.done*100/m.hashing.total), m.columns))
+	free := m.rows - 1
+	below := []string{m.input.View()}
+	if hint := m.below(); hint != "" {
+		hint = lipgloss.NewStyle().Faint(true).Render(fit(hint, m.columns))
+		if free < 2 {
+			return tea.NewView(hint)
+		}
+		below = append(below, hint)
 	}
-	lines = append(lines, m.input.View())
-	if m.hint != "" {
-		lines = append(lines, lipgloss.NewStyle().Faint(true).Render(fit(m.hint, m.columns)))
+	if m.hashing.total > 0 && len(below) < free {
+		done := m.hashing.done * 100 / m.hashing.total
+		below = append([]string{fit(fmt.Sprintf("hashing %s %d%%", shown(filepath.Base(m.hashing.name)), done), m.columns)}, below...)
 	}
-	return tea.NewView(strings.Join(lines, "\n"))
+	return tea.NewView(strings.Join(append(bars(m.list, m.columns, free-len(below)), below...), "\n"))
+}
+
+// below is what stands beneath the prompt.
+func (m model) below() string {
+	switch {
+	case m.hint != "":
+		return m.hint
+	case m.ended:
+		return "quits when the command before is done; Ctrl-C quits at once"
+	case m.ahead > 0:
+		return fmt.Sprintf("%s when the command before is done", count(m.ahead, "command"))
+	}
+	return ""
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what + " runs"
+	}
+	return fmt.Sprintf("%d %ss run", n, what)
 }

@@ -10,10 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -25,8 +22,8 @@ import (
 // changed since the last.
 const framesASecond = 12
 
-// waiting bounds the lines that are typed ahead while a command runs.
-const waiting = 64
+// waiting bounds the lines that are typed or pasted ahead while a command runs.
+const waiting = 1000
 
 // ErrInterrupted is what Run returns when the user wants to leave by Ctrl-C.
 var ErrInterrupted = errors.New("interrupted")
@@ -54,17 +51,16 @@ func Run(ctx context.Context, o Options) (menu.Result, error) {
 	past := openHistory(o.History)
 	defer past.close()
 	typed := &lines{queue: make(chan string, waiting), ended: make(chan struct{})}
-	s := &above{out: o.Out}
-	m := newModel(ctx, o.API, typed.push, past, home)
-	m.width = func(w int) { s.width.Store(int64(w)) }
-	m.end = typed.end
-	p := tea.NewProgram(m, tea.WithInput(o.In), tea.WithOutput(o.Out), tea.WithoutSignalHandler(), tea.WithFPS(framesASecond))
-	s.program = p
-	typed.echo = func(line string) { s.say(menu.Prompt + line) }
-
+	s := &above{out: o.Out, drawn: make(chan struct{})}
 	// The menu ends the program, and the program's end by the user ends the menu.
 	attended, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
+	m := newModel(attended, o.API, past, home)
+	m.push, m.end, m.say = typed.push, typed.end, s.say
+	m.width = func(w int) { s.width.Store(int64(w)) }
+	p := tea.NewProgram(m, tea.WithInput(o.In), tea.WithOutput(terminal{o.Out, s}), tea.WithFilter(s.take),
+		tea.WithoutSignalHandler(), tea.WithFPS(framesASecond))
+	s.program = p
 	var result menu.Result
 	var menuErr error
 	var both sync.WaitGroup
@@ -95,13 +91,11 @@ func Run(ctx context.Context, o Options) (menu.Result, error) {
 	return result, menuErr
 }
 
-// lines are what was typed, as an io.Reader for the menu: each line is echoed
-// above the prompt when the menu comes to read it, so that its answer follows.
+// lines are what was typed, as an io.Reader for the menu.
 type lines struct {
 	queue chan string
 	ended chan struct{}
 	once  sync.Once
-	echo  func(line string)
 	rest  []byte
 }
 
@@ -137,55 +131,4 @@ func (l *lines) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (l *lines) take(line string) {
-	l.echo(line)
-	l.rest = append([]byte(line), '\n')
-}
-
-// above puts lines above the bars, and on the bare terminal once the program has
-// ended.
-type above struct {
-	program *tea.Program
-	width   atomic.Int64
-
-	mu    sync.Mutex
-	out   io.Writer
-	over  bool
-	drawn time.Time // when progress was last told
-}
-
-// Write takes whole lines.
-func (s *above) Write(p []byte) (int, error) {
-	s.say(strings.TrimSuffix(string(p), "\n"))
-	return len(p), nil
-}
-
-func (s *above) say(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.over {
-		_, _ = io.WriteString(s.out, text+"\n")
-		return
-	}
-	s.program.Send(tea.Println(text)()) // unlike Program.Println, it does not wait for a program that has ended
-}
-
-// end has what is said from now on written to the terminal as it is.
-func (s *above) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.over = true
-}
-
-// Width is [menu.Screen]'s.
-func (s *above) Width() int { return int(s.width.Load()) }
-
-// Progress is [menu.Screen]'s.
-func (s *above) Progress(name string, done, total int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now := time.Now(); total == 0 || now.Sub(s.drawn) >= time.Second/framesASecond {
-		s.drawn = now
-		s.program.Send(progressMsg{name: name, done: done, total: total})
-	}
-}
+func (l *lines) take(line string) { l.rest = append([]byte(line), '\n') }
