@@ -16,7 +16,7 @@ import (
 )
 
 // above puts lines above the bars, and on the bare terminal once the program has
-// ended. It is the [menu.Screen], and what the menu and the log write to.
+// ended. It is the [menu.Screen].
 type above struct {
 	out     *os.File
 	program *tea.Program
@@ -36,9 +36,20 @@ type rowMsg struct{}
 // begunMsg says that the menu has begun with a line.
 type begunMsg struct{}
 
-// Write takes whole lines.
-func (s *above) Write(p []byte) (int, error) {
-	s.say(strings.TrimSuffix(string(p), "\n"))
+// whole says the lines that are written to it, each when it is whole. It is for
+// one goroutine at a time.
+type whole struct {
+	above *above
+	rest  []byte
+}
+
+func (w *whole) Write(p []byte) (int, error) {
+	w.rest = append(w.rest, p...)
+	if i := bytes.LastIndexByte(w.rest, '\n'); i >= 0 {
+		text := string(w.rest[:i])
+		w.rest = append(w.rest[:0], w.rest[i+1:]...)
+		w.above.say(text)
+	}
 	return len(p), nil
 }
 

@@ -65,12 +65,13 @@ func Run(ctx context.Context, o Options) (menu.Result, error) {
 	var menuErr error
 	var both sync.WaitGroup
 	both.Go(func() {
-		result, menuErr = menu.Run(attended, menu.Options{In: typed, Out: s, Err: s, Terminal: true, Screen: s, API: o.API})
+		said := &whole{above: s}
+		result, menuErr = menu.Run(attended, menu.Options{In: typed, Out: said, Err: said, Terminal: true, Screen: s, API: o.API})
 		p.Send(leaveMsg{})
 	})
 	restore := func() {}
 	if o.Divert != nil {
-		restore = o.Divert(s)
+		restore = o.Divert(&whole{above: s})
 	}
 	last, err := p.Run()
 	s.end()
