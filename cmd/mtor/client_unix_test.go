@@ -9,7 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/mtor-dev/mtor/roles/demo/process"
 )
 
 // runIn runs mtor in a folder and returns what it writes to stdout, to stderr, and
@@ -72,5 +75,46 @@ func TestSocketOfAKilledClientIsTakenOverByTheNext(t *testing.T) {
 	}
 	if out, errs, code := runIn(ctx, t, dir, "client", "status", "--socket", "s"); code != 0 || !strings.Contains(out, "listed as") {
 		t.Errorf("%d: %s%s", code, out, errs)
+	}
+}
+
+func TestInterruptedGetKeepsWhatItHasAndItsClientGoesOn(t *testing.T) {
+	ctx, dir := patient(t), t.TempDir()
+	t.Setenv("TMPDIR", t.TempDir())
+	if err := os.WriteFile(filepath.Join(dir, "data"), []byte("nobody shares this"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := runIn(ctx, t, dir, "torrent", "create", "data", "x.mtorrent", "--tracker", nobody(t), "--tracker", nobody(t)); code != 0 {
+		t.Fatal(errs)
+	}
+	p := start(t, dir, "client", "127.0.0.1:0", nobody(t), nobody(t), "c.log", "--state", "state", "--socket", "s", "--no-menu")
+	if _, err := p.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for where, says := range map[string][]string{
+		"--alone":    {"data 0% of 18 B", "data: 0% done and kept: the same command goes on from there"},
+		"--socket=s": {"data 0% of 18 B", "data: the client goes on with it"},
+	} {
+		dest := strings.Trim(where, "-=")
+		get := start(t, dir, "client", "get", "x.mtorrent", dest, "--wait", where)
+		for i, text := range says {
+			if _, err := get.Line(ctx, 0, func(l process.Line) bool { return strings.Contains(l.Text, text) }); err != nil {
+				t.Fatalf("%s: %v", where, err)
+			}
+			if i == 0 {
+				if err := get.Signal(syscall.SIGINT); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _ = get.Wait(ctx); get.ExitCode() != exitInterrupted {
+			t.Errorf("%s: exit code %d", where, get.ExitCode())
+		}
+	}
+	if out, errs, code := runIn(ctx, t, dir, "client", "downloads", "--socket", "s"); code != 0 || !strings.Contains(out, "downloading  data") {
+		t.Errorf("%d: %s%s", code, out, errs)
+	}
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
+		t.Errorf("the command left %v, %v", left, err)
 	}
 }
