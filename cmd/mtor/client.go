@@ -44,6 +44,10 @@ stderr, and the end of input after at least one command waits for the downloads
 and quits. Without any command (an empty input, or --no-menu) the client serves
 until a signal.
 
+A client that runs is told what to do from other terminals and from scripts, too: the
+commands listed below ask it through its control socket (--socket), which only its
+own user may. Of them get, share and wait also do without.
+
 client_ip is an IP of this machine, the one that other clients reach it by;
 upload_port is used for TCP and UDP, and 0 picks a free one (give --state then).
 "client ready on <ip:port>" on stderr says where it listens. The log file is

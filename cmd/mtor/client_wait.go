@@ -31,8 +31,9 @@ terminal, a line now and then. ` + namesHelp + `
 ` + whichHelp + `
 
 With --seeders it asks the trackers of FILE.mtorrent, and no client, until N peers
-are listed as whole: that is when a roll-out has reached N machines. A tracker
-that cannot be reached is asked again until the time is over.
+are listed as whole: that is when a roll-out has reached N machines, those that
+shared it among them. A tracker that cannot be reached is asked again until the
+time is over.
 
 With --json, a wait for NAME or --seeders writes an object a line, the last of which
 says what came of it in "event".
