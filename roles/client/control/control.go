@@ -57,10 +57,10 @@ type API interface {
 	SetLimits(ctx context.Context, name string, change LimitChange) (Limits, error)
 	// Status tells of the client as a whole.
 	Status(ctx context.Context) (Status, error)
-	// Wait returns when no download is running or waits for room, nor a program that the end of
-	// one has started, with those that were running at the call or have failed
-	// since the client started; timeout 0 means no limit. When some are still running at the timeout, it returns the list
-	// with [ErrUnfinished].
+	// Wait returns when no download is running or waits for room, nor a program
+	// that the end of one has started, with those that were running at the call or
+	// have failed since the client started; timeout 0 means no limit. When some are
+	// still running at the timeout, it returns the list with [ErrUnfinished].
 	Wait(ctx context.Context, timeout time.Duration) ([]Download, error)
 	// Quit takes the client out of all seeder lists and ends it; it returns
 	// when that is done, or with an error when ctx ends before. A Wait that
