@@ -58,7 +58,7 @@ func TestKillsAtAnyMomentCostNoMoreThanWhatWasOnItsWay(t *testing.T) {
 			t.Logf("seed %d", seed)
 			rnd := rand.New(rand.NewPCG(seed, 0))
 			kills, caught := 0, 0
-			for copies := 0; kills < sized(10, 300); copies++ {
+			for copies := 0; kills < sized(10, 120); copies++ {
 				s.put("y.mtorrent", text)
 				dest := fmt.Sprint("copy-", copies)
 				d.do("get y.mtorrent " + dest)

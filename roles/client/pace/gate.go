@@ -206,6 +206,7 @@ func sleep(ctx context.Context, d time.Duration) {
 func (g *Gate) enter(ctx context.Context, who any) (*turn, error) {
 	t := &turn{gate: g, who: who, ready: make(chan struct{}, 1)}
 	if err := t.await(ctx); err != nil {
+		t.end() // it may have been granted at the same moment
 		return nil, err
 	}
 	return t, nil

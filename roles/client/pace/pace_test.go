@@ -249,6 +249,34 @@ func TestWhatFailsGivesItsTurnBack(t *testing.T) {
 	}
 }
 
+// A peer whose session ends gives up all its turns at once, and each that leaves
+// the line lets in another that is about to leave it.
+func TestAPeerThatVanishesWithALongLineIsServedWhenItComesBack(t *testing.T) {
+	g := NewGate(0)
+	for range 10 {
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 3 * maxBegun {
+			wg.Go(func() {
+				if p, err := Enter(ctx, "a", g); err == nil {
+					<-ctx.Done()
+					p.Leave()
+				}
+			})
+		}
+		first, err := Enter(t.Context(), "b", g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		wg.Wait()
+		first.Leave()
+		if m := g.members["a"]; g.taken != 0 || m != nil && (m.begun != 0 || m.taken != 0 || len(m.queue) != 0) {
+			t.Fatalf("%d turns are taken, the peer's record is %+v", g.taken, m)
+		}
+	}
+}
+
 func TestAPeerThatTakesNothingHoldsAFewPieces(t *testing.T) {
 	during(t, time.Minute, func(ctx context.Context, u *upload) {
 		g := NewGate(0)
