@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"testing"
 	"time"
 
@@ -31,9 +32,9 @@ const (
 )
 
 // mostGrowth is how many bytes more a client may need while one peer attacks it:
-// what one session may leave unread, 16 MiB over QUIC, with what it costs to hold
-// that, and the buffers of the pieces that were asked of the attacker.
-const mostGrowth = 32 << 20
+// what all its streams may leave unread over TCP, more than QUIC's window for the
+// session, and the buffers of the pieces that were asked of the attacker.
+const mostGrowth = peer.MaxStreams*transport.InitialCredit + 16*torrentfmt.PieceSize
 
 // flood is how often an attacker does the same.
 const flood = 100_000
@@ -249,7 +250,13 @@ func floods(t *testing.T) []attack {
 			said := framed(v.t, openPiece(v.x.id[:], 1))
 			said = append(said, make([]byte, transport.InitialCredit-len(said))...)
 			for range 100 {
-				v.open(said)
+				st := v.open(nil)
+				if err := st.SetDeadline(time.Now().Add(time.Second)); err != nil {
+					v.t.Fatal(err)
+				}
+				if _, err := st.Write(said); errors.Is(err, os.ErrDeadlineExceeded) {
+					break // the victim lets no more come
+				}
 			}
 			v.sample()
 			_ = v.sess.Close()

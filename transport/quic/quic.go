@@ -11,6 +11,7 @@
 package quic
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -46,14 +47,17 @@ const (
 	handshakeSilence = 5 * time.Second
 )
 
-// Flow-control windows in bytes. A new stream may hold a piece of 512 KiB and
-// what surrounds it without waiting for an update; a session costs its
-// receiver connectionWindow at most. Pieces in flight times their length must
-// fit into connectionWindow, or streams that nobody reads yet hold up others.
+// Flow-control windows in bytes. A session begins with connectionWindow, which a
+// peer can fill with what nobody reads. It grows while what comes is read faster
+// than the window lets it come, up to connectionWindowMax, and what all sessions
+// of a carrier have grown by stays within transport.UnreadBudget; then a session
+// goes on with what it has. A stream's window follows in the same way. It begins
+// with a sixteenth, so that a few streams that nobody reads hold up no others.
 const (
-	streamWindow     = 1 << 20
-	streamWindowMax  = 2 << 20
-	connectionWindow = 16 << 20
+	streamWindow        = connectionWindow / 16
+	streamWindowMax     = connectionWindowMax / 8
+	connectionWindow    = 2 << 20
+	connectionWindowMax = 16 << 20
 )
 
 // Options are the settings of the transport. The zero value works.
@@ -82,6 +86,7 @@ type carrier struct {
 	buffers int // bytes wanted in each direction of a socket
 	log     *slog.Logger
 	clamped sync.Once // guards the log line about small buffers
+	grown   *transport.Budget
 }
 
 // New returns the transport "quic".
@@ -113,6 +118,7 @@ func newCarrier(o Options) (*carrier, error) {
 	if err := silenceBufferWarning(); err != nil {
 		return nil, err
 	}
+	grown := transport.NewBudget(transport.UnreadBudget)
 	return &carrier{
 		localIP: o.LocalIP.Unmap(),
 		server:  o.Credentials.Server(alpn),
@@ -124,10 +130,18 @@ func newCarrier(o Options) (*carrier, error) {
 			InitialStreamReceiveWindow:     streamWindow,
 			MaxStreamReceiveWindow:         streamWindowMax,
 			InitialConnectionReceiveWindow: connectionWindow,
-			MaxConnectionReceiveWindow:     connectionWindow,
-			MaxIncomingStreams:             transport.MaxStreams,
-			MaxIncomingUniStreams:          -1, // none: the protocol has two-way streams only
+			MaxConnectionReceiveWindow:     connectionWindowMax,
+			AllowConnectionWindowIncrease: func(conn *quicgo.Conn, delta uint64) bool {
+				if !grown.TryTake(int64(delta)) {
+					return false
+				}
+				context.AfterFunc(conn.Context(), func() { grown.Give(int64(delta)) })
+				return true
+			},
+			MaxIncomingStreams:    transport.MaxStreams,
+			MaxIncomingUniStreams: -1, // none: the protocol has two-way streams only
 		},
+		grown:   grown,
 		buffers: bufferWanted,
 		log:     o.Log,
 	}, nil
