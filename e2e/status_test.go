@@ -83,9 +83,12 @@ func TestStatusTellsOfTheListAndTheOtherTracker(t *testing.T) {
 		t.Errorf("with the other killed: %+v", got)
 	}
 
-	// On a new file it is a new member; the old one will not return.
-	if err := os.Remove(s.path(b.name + ".db")); err != nil {
-		t.Fatal(err)
+	// On a new file, with a new key, it is a new member; the old one will not
+	// return.
+	for _, file := range []string{".db", ".db.key"} {
+		if err := os.Remove(s.path(b.name + file)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	old := got.Trackers[0].Node
 	b.start()

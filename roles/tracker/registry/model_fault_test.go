@@ -38,9 +38,21 @@ func (w *world) restoreAction(t *rapid.T) {
 	if n.backup == nil {
 		t.Skip()
 	}
+	w.setBack(n, n.backup)
+}
+
+// loseAction has a tracker start on a new file, as the node that it was: its ID
+// is that of its key.
+func (w *world) loseAction(t *rapid.T) {
+	w.t = t
+	n := w.node("tracker")
+	w.setBack(n, &disk{node: n.disk.node, entries: map[dotRef]Entry{}, members: map[NodeID]bool{}})
+}
+
+func (w *world) setBack(n *node, d *disk) {
 	before := n.core
 	w.crash(n)
-	n.restore(n.backup)
+	n.restore(d)
 	for _, u := range w.users {
 		u.sure = u.sure && w.kept(before, u.addr)
 	}

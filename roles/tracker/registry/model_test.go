@@ -79,8 +79,9 @@ func TestTrackersConverge(t *testing.T) {
 		w := newWorld(t)
 		// Most schedules do without, or nobody would be sure of anything.
 		restore := func(t *rapid.T) { t.Skip() }
+		lose := restore
 		if rapid.IntRange(0, 2).Draw(t, "restores") == 0 {
-			restore = w.restoreAction
+			restore, lose = w.restoreAction, w.loseAction
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"announce":  w.announceAction,
@@ -94,6 +95,7 @@ func TestTrackersConverge(t *testing.T) {
 			"sweep":     w.sweepAction,
 			"backup":    w.backupAction,
 			"restore":   restore,
+			"lose":      lose,
 			"clock":     w.clockAction,
 			"connect":   w.connectAction,
 			"step":      w.stepAction,
