@@ -127,11 +127,15 @@ func fill(st transport.Stream, buf []byte) (int, error) {
 }
 
 // ended reads the end of the stream, which comes right behind the piece. A
-// session that is lost there has still brought the piece.
+// session that is lost there has still brought the piece; a peer that takes it
+// back instead has had its file changed while it sent.
 func ended(st transport.Stream) error {
 	var more [1]byte
 	n, err := st.Read(more[:])
+	var abort *transport.AbortError
 	switch {
+	case errors.As(err, &abort) && abort.Remote:
+		return err
 	case n > 0:
 		return fmt.Errorf("%w: bytes follow it", ErrLength)
 	case errors.Is(err, os.ErrDeadlineExceeded):

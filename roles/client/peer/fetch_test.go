@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,6 +113,43 @@ func TestAFileCutUnderTheSeederIsRefusedNotCutShort(t *testing.T) {
 	err := await(t, sa.joined, "join").link.Fetch(t.Context(), 7, make([]byte, 1000))
 	if !errors.Is(err, ErrNotHere) {
 		t.Errorf("got %v, want ErrNotHere", err)
+	}
+}
+
+// spoilt is a torrent whose file is changed while a piece of it is sent: the piece
+// is there when it is asked for, and no longer when it has been read.
+type spoilt struct {
+	*swarm
+	asked *atomic.Int64
+}
+
+func (s spoilt) Section(piece int) (*io.SectionReader, error) {
+	if s.asked.Add(1) > 1 {
+		return nil, errors.New("changed")
+	}
+	return s.swarm.Section(piece)
+}
+
+func TestAPieceThatIsChangedWhileItIsSentIsTakenBack(t *testing.T) {
+	for what, cut := range map[string]int64{"changed": 9000, "cut": 7500} {
+		t.Run(what, func(t *testing.T) {
+			sa, sb := newSwarm(t, 9), newSwarm(t, 9, 7)
+			if err := os.Truncate(sb.file.Name(), cut); err != nil {
+				t.Fatal(err)
+			}
+			asked := new(atomic.Int64)
+			a, _ := pair(t, sa, spoilt{sb, asked})
+			if err := a.Join(testID, sa); err != nil {
+				t.Fatal(err)
+			}
+			err := await(t, sa.joined, "join").link.Fetch(t.Context(), 7, make([]byte, 1000))
+			if !errors.Is(err, ErrNotHere) {
+				t.Errorf("got %v, want ErrNotHere: the peer has not lied", err)
+			}
+			if n := asked.Load(); n != 2 {
+				t.Errorf("the file was looked at %d times, want 2: what is gone is withdrawn", n)
+			}
+		})
 	}
 }
 

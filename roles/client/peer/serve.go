@@ -68,16 +68,20 @@ func (c *Conn) sendPiece(ctx context.Context, st transport.Stream, local Local, 
 	for at := int64(0); at < section.Size(); {
 		n, err := pass.Move(ctx, func() (int64, error) {
 			want := min(pass.Step(), section.Size()-at)
-			n, err := c.send(st, part(section, at, want), at+want == section.Size())
+			n, err := c.send(st, part(section, at, want))
 			local.Served(n, c.sess.Scheme())
 			if link != nil {
 				link.sent.Add(n)
+			}
+			if err == nil && (n == 0 || at+n == section.Size()) {
+				err = finish(st, local, piece, n > 0)
 			}
 			return n, err
 		})
 		if err != nil {
 			var abort *transport.AbortError
-			if ctx.Err() != nil || errors.As(err, &abort) {
+			var refusal *wire.CodeError
+			if ctx.Err() != nil || errors.As(err, &abort) || errors.As(err, &refusal) {
 				return err
 			}
 			if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -85,11 +89,23 @@ func (c *Conn) sendPiece(ctx context.Context, st transport.Stream, local Local, 
 			}
 			return wire.Errorf(wire.Error_ERROR_INTERNAL, "piece %d: %v", piece, err)
 		}
-		if n == 0 { // cut under the seeder: say so rather than send less
-			return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d: the file has become shorter", piece)
-		}
 		at += n
 	}
+	return nil
+}
+
+// finish says that a piece is sent, if it is still the one that is here: a limit
+// makes its way long enough for the file to be changed or cut meanwhile. The end
+// of the stream is not kept back for what this side's limits want: the fetcher
+// need not wait for that.
+func finish(st transport.Stream, local Local, piece int, whole bool) error {
+	if _, err := local.Section(piece); err != nil {
+		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d: %v", piece, err)
+	}
+	if !whole {
+		return wire.Errorf(wire.Error_ERROR_NOT_FOUND, "piece %d: the file has become shorter", piece)
+	}
+	_ = st.CloseWrite() // fails when the fetcher, who has it all, was faster to close
 	return nil
 }
 
@@ -111,17 +127,12 @@ func (c *Conn) turn(ctx context.Context, local Local) (*pace.Pass, error) {
 	return pass, nil
 }
 
-// send sends one step of a piece, and the end of the stream behind the last:
-// the fetcher need not wait for what this side's limits want.
-func (c *Conn) send(st transport.Stream, step *io.SectionReader, last bool) (int64, error) {
+// send sends one step of a piece.
+func (c *Conn) send(st transport.Stream, step *io.SectionReader) (int64, error) {
 	if err := st.SetDeadline(time.Now().Add(takeTimeout)); err != nil {
 		return 0, err
 	}
-	n, err := st.ReadFrom(step)
-	if err == nil && last && n == step.Size() {
-		_ = st.CloseWrite() // fails when the fetcher, who has it all, was faster to close
-	}
-	return n, err
+	return st.ReadFrom(step)
 }
 
 // part is n bytes of a section from at on, as a section of what that one reads

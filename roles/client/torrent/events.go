@@ -96,7 +96,11 @@ func (e spoiled) apply(s *swarm) {
 	}
 	s.have = now
 	s.respreadAll()
-	s.o.Log.Error("seeded file changed: what it has no longer is withdrawn",
+	level := slog.LevelError
+	if s.Progress().Err != nil {
+		level = slog.LevelDebug // once is enough: the others are found one by one
+	}
+	s.o.Log.Log(s.fetching, level, "seeded file changed: what it has no longer is withdrawn",
 		"pieces", lost.Count(), "left", now.Count(), "error", e.err)
 	pieces := make([]uint32, 0, lost.Count())
 	for i := range lost.EachSet() {
