@@ -78,6 +78,34 @@ func TestPeerOfAnotherKeyIsLeftBeforeAnyData(t *testing.T) {
 	sameFile(t, p.got, p.data)
 }
 
+// Whoever is dialled because an older word of a tracker names no key is not asked
+// for what a newer one says a certain node has.
+func TestDialThatIsUnderWayIsNotTakenForOneOfAKey(t *testing.T) {
+	p := newKeyedPair(t)
+	l, err := p.network.TransportOf(loopback, identity.ID(p.other)).Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	at := netip.MustParseAddrPort(l.Addr().String())
+	p.tell(at, peer.ID{})
+	anybody, err := l.Accept(ctx) // and says no hello, so the dial goes on
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer anybody.Close()
+	p.tell(at, p.idA)
+	sess, err := l.Accept(ctx)
+	if err != nil {
+		t.Fatalf("the node is not dialled by its key: %v", err)
+	}
+	if st, err := sess.Accept(ctx); err == nil {
+		t.Errorf("a stream was opened to the wrong node: %v", st)
+	}
+}
+
 // intrude opens a session in the clear with b, as a node that is reached at a's
 // address.
 func (p *keyedPair) intrude(t *testing.T, claims peer.ID) transport.Session {

@@ -38,6 +38,14 @@ const (
 	idleTimeout = time.Minute
 )
 
+// dialed is who is dialled: the node that a tracker knows to be at an address,
+// or whoever is there, with a node of zero. What is asked of the one is never
+// sent to the other.
+type dialed struct {
+	addr netip.AddrPort
+	node peer.ID
+}
+
 // peers holds the sessions with other clients: one per pair.
 type peers struct {
 	c *Client
@@ -45,7 +53,7 @@ type peers struct {
 	mu        sync.Mutex
 	byID      map[peer.ID]*peer.Conn
 	byAddr    map[netip.AddrPort]*peer.Conn
-	dialing   map[netip.AddrPort]map[torrentfmt.ID]bool // what for
+	dialing   map[dialed]map[torrentfmt.ID]bool // what for
 	unreached map[netip.AddrPort]time.Time
 	habits    habits
 	entered   chan struct{}      // closed, and replaced, when a session is entered
@@ -63,7 +71,7 @@ func newPeers(c *Client) *peers {
 		c:         c,
 		byID:      make(map[peer.ID]*peer.Conn),
 		byAddr:    make(map[netip.AddrPort]*peer.Conn),
-		dialing:   make(map[netip.AddrPort]map[torrentfmt.ID]bool),
+		dialing:   make(map[dialed]map[torrentfmt.ID]bool),
 		unreached: make(map[netip.AddrPort]time.Time),
 		habits:    habits{},
 		entered:   make(chan struct{}),
@@ -181,7 +189,8 @@ func (p *peers) reach(addr netip.AddrPort, node peer.ID, id torrentfmt.ID) bool 
 		p.join(conn, id)
 		return true
 	}
-	if ids := p.dialing[addr]; ids != nil {
+	who := dialed{addr, node}
+	if ids := p.dialing[who]; ids != nil {
 		ids[id] = true
 		return true
 	}
@@ -192,8 +201,8 @@ func (p *peers) reach(addr netip.AddrPort, node peer.ID, id torrentfmt.ID) bool 
 		return false
 	}
 	p.dialled++
-	p.dialing[addr] = map[torrentfmt.ID]bool{id: true}
-	p.c.wg.Go(func() { p.dial(addr, node) })
+	p.dialing[who] = map[torrentfmt.ID]bool{id: true}
+	p.c.wg.Go(func() { p.dial(who) })
 	return true
 }
 
@@ -207,7 +216,8 @@ func (p *peers) join(conn *peer.Conn, id torrentfmt.ID) {
 	}
 }
 
-func (p *peers) dial(addr netip.AddrPort, node peer.ID) {
+func (p *peers) dial(who dialed) {
+	addr, node := who.addr, who.node
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -215,8 +225,8 @@ func (p *peers) dial(addr netip.AddrPort, node peer.ID) {
 	}()
 	conn, err := p.greet(addr, node)
 	p.mu.Lock()
-	ids := slices.Collect(maps.Keys(p.dialing[addr]))
-	delete(p.dialing, addr)
+	ids := slices.Collect(maps.Keys(p.dialing[who]))
+	delete(p.dialing, who)
 	delete(p.unreached, addr)
 	if err != nil && !peer.Replaced(err) {
 		if len(p.unreached) >= maxUnreached {
