@@ -124,6 +124,42 @@ func TestAPrivateSwarmIsForItsMembers(t *testing.T) {
 	}
 }
 
+// Who was let in once proves anew that he belongs here: nothing that he kept of
+// the handshake opens the next.
+func TestHandshakesAreNotResumed(t *testing.T) {
+	swarm := testSwarm(t)
+	server, client := New(NewKey(), swarm).Server(alpn), New(NewKey(), swarm).Client(alpn)
+	client.ServerName, client.ClientSessionCache = "mtor", tls.NewLRUClientSessionCache(1)
+	for range 2 {
+		a, b, errA, errB := shake(t, server, client)
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		if a.DidResume || b.DidResume {
+			t.Error("a handshake was resumed")
+		}
+	}
+}
+
+// A chain is no proof: none but the node's own certificate is looked at.
+func TestMoreThanOneCertificateIsRefused(t *testing.T) {
+	swarm := testSwarm(t)
+	member, other := New(NewKey(), swarm), New(NewKey(), swarm)
+	client := other.Client(alpn)
+	client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		own, err := other.certificate()
+		if err != nil {
+			return nil, err
+		}
+		chain := *own
+		chain.Certificate = [][]byte{own.Certificate[0], swarm.ca.Raw}
+		return &chain, nil
+	}
+	if _, _, err, _ := shake(t, member.Server(alpn), client); !errors.Is(err, ErrNoProof) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestExpiredCertificateIsRefusedByBothSides(t *testing.T) {
 	swarm := testSwarm(t)
 	for what, age := range map[string]time.Duration{"expired": leafLife + time.Minute, "of the future": -leafPast - time.Minute} {
