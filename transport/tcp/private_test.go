@@ -247,6 +247,41 @@ func TestHalfOpenHandshakesLockNobodyOut(t *testing.T) {
 	}
 }
 
+// Who stops in the middle of a handshake is let go, though nobody else needs the
+// place.
+func TestHalfOpenConnectionIsLetGo(t *testing.T) {
+	s := transporttest.NewSwarm(t)
+	hello := helloOf(s.Member(t))
+	o := Options{Credentials: s.Member(t), halfOpen: 50 * time.Millisecond}
+	for name, listen := range map[string]func(context.Context, string) (transport.Listener, error){
+		"tls": o.listenTLS, "both": o.listenBoth,
+	} {
+		l, err := listen(testContext(t), "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		for what, said := range map[string]string{
+			"nothing": "", "half a preface": preface[:4], "half a hello": string(hello[:len(hello)/2]), "a hello": string(hello),
+		} {
+			c, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := io.WriteString(c, said); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s: who says %s is held", name, what)
+			}
+		}
+	}
+}
+
 // A slow dialler is not pushed out by what comes from elsewhere.
 func TestFloodFromOnePlaceShutsOutNobodyElse(t *testing.T) {
 	s, l := privateListener(t)

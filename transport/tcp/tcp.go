@@ -118,6 +118,8 @@ type Options struct {
 	// Unread is the budget of what nobody reads, for all sessions of the rows
 	// that are given it. Nil makes one for the row.
 	Unread *transport.Budget
+
+	halfOpen time.Duration // as handshakeWait, for a listener in tests; zero: that
 }
 
 // New returns the row of the transport table for TCP in the clear. What it

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -33,6 +34,7 @@ func (o Options) listen(ctx context.Context, addr string, plain bool) (transport
 		tcp:    nl.(*net.TCPListener), // Listen gives no other for "tcp"
 		plain:  plain,
 		creds:  o.Credentials,
+		wait:   cmp.Or(o.halfOpen, handshakeWait),
 		ready:  make(chan arrival, acceptBacklog),
 		closed: make(chan struct{}),
 		unread: o.budget(),
@@ -55,6 +57,7 @@ type listener struct {
 	tcp    *net.TCPListener
 	plain  bool                  // sessions in the clear are served
 	creds  *identity.Credentials // nil: those over TLS are not
+	wait   time.Duration         // for a handshake
 	ready  chan arrival
 	closed chan struct{}
 	unread *transport.Budget
@@ -224,7 +227,7 @@ func sourceOf(e *list.Element) netip.Prefix {
 
 // handshake checks that a peer is at the other end, and queues it for Accept.
 func (l *listener) handshake(c *net.TCPConn, half *list.Element) error {
-	limit := time.Now().Add(handshakeWait)
+	limit := time.Now().Add(l.wait)
 	if err := c.SetDeadline(limit); err != nil {
 		return err
 	}
