@@ -122,15 +122,22 @@ func (p *keyedPair) intrude(t *testing.T, claims peer.ID) transport.Session {
 }
 
 func TestSessionInTheClearIsNotTakenForThatOfAKey(t *testing.T) {
-	p := newKeyedPair(t)
-	p.b.peers.mu.Lock()
-	entered := p.b.peers.entered
-	p.b.peers.mu.Unlock()
-	p.intrude(t, p.other)
-	<-entered
-	p.tell(p.a.Addr(), p.idA)
-	awaitDownloads(t, p.b)
-	sameFile(t, p.got, p.data)
+	for name, claims := range map[string]func(*keyedPair) peer.ID{
+		"of another ID":        func(p *keyedPair) peer.ID { return p.other },
+		"that claims the same": func(p *keyedPair) peer.ID { return p.idA },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newKeyedPair(t)
+			p.b.peers.mu.Lock()
+			entered := p.b.peers.entered
+			p.b.peers.mu.Unlock()
+			p.intrude(t, claims(p))
+			<-entered
+			p.tell(p.a.Addr(), p.idA)
+			awaitDownloads(t, p.b)
+			sameFile(t, p.got, p.data)
+		})
+	}
 }
 
 func TestSessionThatProvesItsNodeBeatsOneThatClaimsIt(t *testing.T) {
