@@ -140,29 +140,54 @@ func TestChangedSeedIsWithdrawnAndTheOtherServes(t *testing.T) {
 	}
 }
 
-// A download whose only seeder has lost its file waits, and ends when the
-// right file is back.
+// A download whose only seeder has lost its file, or half of it, waits, and ends
+// when the right file is back. Meanwhile both trackers list what the seeder has.
 func TestDownloadOutlivesALostSeed(t *testing.T) {
-	s := newSwarm(t)
-	s.write("data", 16*pieceSize, 1)
-	s.write("kept", 16*pieceSize, 1)
-	sharer := s.client(10, "sharer")
-	sharer.do("share data x.mtorrent")
-	if err := os.Remove(s.path("data")); err != nil {
-		t.Fatal(err)
+	for what, lost := range map[string]struct {
+		change func(s *swarm) error
+		listed string // how the sharer is listed then
+	}{
+		"deleted": {func(s *swarm) error { return os.Remove(s.path("data")) }, ""},
+		"half of it changed": {func(s *swarm) error {
+			f, err := os.OpenFile(s.path("data"), os.O_RDWR, 0)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			_, err = f.WriteAt(make([]byte, 8*pieceSize), 0)
+			return err
+		}, "part"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s := newSwarm(t)
+			s.write("data", 16*pieceSize, 1)
+			s.write("kept", 16*pieceSize, 1)
+			sharer := s.client(10, "sharer")
+			sharer.do("share data x.mtorrent")
+			if err := lost.change(s); err != nil {
+				t.Fatal(err)
+			}
+			d := s.client(11, "downloader")
+			d.do("get x.mtorrent copy")
+			s.until("the sharer to say that its file is gone", func() bool {
+				return strings.Contains(sharer.do("show downloads"), "changed under the client")
+			})
+			var rows []string // in the order of addresses
+			if lost.listed != "" {
+				rows = append(rows, sharer.addr+" "+lost.listed)
+			}
+			rows = append(rows, d.addr+" part")
+			s.allList(s.id("x.mtorrent"), rows...)
+			if err := os.Rename(s.path("kept"), s.path("data")); err != nil {
+				t.Fatal(err)
+			}
+			sharer.do("get x.mtorrent data")
+			d.do("wait --timeout 60s")
+			s.same("data", "copy")
+			s.allList(s.id("x.mtorrent"), whole(sharer, d)...)
+		})
 	}
-	d := s.client(11, "downloader")
-	d.do("get x.mtorrent copy")
-	s.until("the sharer to say that its file is gone", func() bool {
-		return strings.Contains(sharer.do("show downloads"), "changed under the client")
-	})
-	s.allList(s.id("x.mtorrent"), d.addr+" part")
-	if err := os.Rename(s.path("kept"), s.path("data")); err != nil {
-		t.Fatal(err)
-	}
-	sharer.do("get x.mtorrent data")
-	d.do("wait --timeout 60s")
-	s.same("data", "copy")
 }
 
 // until waits for something that no process announces.

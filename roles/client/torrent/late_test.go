@@ -132,6 +132,36 @@ func TestAPieceThatAPeerSitsOnComesFromAnotherWithin20Seconds(t *testing.T) {
 	})
 }
 
+func TestAPieceThatIsAskedForTwiceIsCancelledWhereItHasNotCome(t *testing.T) {
+	inVirtualTime(t, func(t *testing.T) {
+		c, tr := newContent(t, 2*torrentfmt.PieceSize), transporttest.Memory()
+		over := make(chan struct{})
+		sitter, other := silent(c, over), newScripted(c, all(c)...)
+		other.send = func(_ *peer.Link, piece int) bool {
+			if piece == 1 {
+				<-over
+			}
+			return piece == 0
+		}
+		getter := newNode(t, tr, 2, c)
+		getter.join(sitter.node(t, tr, 1), c.id)
+		pass(time.Millisecond)
+		getter.join(other.node(t, tr, 3), c.id)
+		t.Cleanup(func() { close(over) })
+		pass(time.Millisecond)
+		for _, x := range []*scripted{sitter, other} {
+			for piece := range 2 {
+				if _, asked := x.counts(piece); asked != 1 {
+					t.Errorf("piece %d was asked for %d times of one of the two, want once", piece, asked)
+				}
+			}
+		}
+		if n, done := getter.cancelled.Load(), getter.tor.Status().Done; n != 1 || done != torrentfmt.PieceSize {
+			t.Errorf("%d requests are cancelled and %d bytes are here, want 1 and %d", n, done, torrentfmt.PieceSize)
+		}
+	})
+}
+
 func TestADownloadThatHasLostAllItsSeedersGoesOnWithTheNext(t *testing.T) {
 	inVirtualTime(t, func(t *testing.T) {
 		c, tr := newContent(t, 8*torrentfmt.PieceSize), transporttest.Memory()

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,6 +64,8 @@ type node struct {
 	whole chan struct{}
 	stop  func()
 	run   context.Context
+
+	cancelled atomic.Int64 // requests for pieces
 }
 
 func (n *node) Local(torrentfmt.ID) (peer.Local, bool) { return n.local, n.local != nil }
@@ -92,7 +95,12 @@ func newNodeOver(t *testing.T, tr transport.Transport, id byte, c *content, over
 		Whole:   func() { close(n.whole) },
 		Stopped: func() {},
 		Lonely:  func() {},
-		Log:     slog.New(slog.DiscardHandler),
+		Observe: Observer{Ended: func(result string) {
+			if result == "cancelled" {
+				n.cancelled.Add(1)
+			}
+		}},
+		Log: slog.New(slog.DiscardHandler),
 	})
 	n.local = n.tor
 	n.listen()
