@@ -139,7 +139,10 @@ func (p *player) run(sh *shell, st step) error {
 		return err
 	}
 	if folder, ok := strings.CutPrefix(command, "cd "); ok {
-		sh.dir = filepath.Join(sh.dir, folder)
+		if !filepath.IsAbs(folder) {
+			folder = filepath.Join(sh.dir, folder)
+		}
+		sh.dir = folder
 		return nil
 	}
 	if variable, ok := strings.CutPrefix(command, "export "); ok {
@@ -233,8 +236,9 @@ func (p *player) interrupt() error {
 
 var addresses = regexp.MustCompile(`(\d+\.\d+\.\d+\.\d+)([:_])(\d+)`)
 
-// translate puts addresses of the test's own into a command.
+// translate puts addresses and the folder of the test's own into a command.
 func (p *player) translate(command string) string {
+	command = strings.ReplaceAll(command, documentFolder, p.dir)
 	return addresses.ReplaceAllStringFunc(command, func(found string) string {
 		m := addresses.FindStringSubmatch(found)
 		documented := net.JoinHostPort(m[1], m[3])
