@@ -177,7 +177,7 @@ func (s *session) command(ctx context.Context, text string) (over bool) {
 	case "wait":
 		s.wait(ctx, c.timeout, false)
 	case "help":
-		printHelp(s.Out, c.about)
+		printHelp(s.Out, c.about, s.width())
 	case "quit":
 		s.quit(ctx)
 		return true
@@ -326,13 +326,17 @@ func (s *session) quit(ctx context.Context) {
 
 // table writes rows as wide as the screen.
 func (s *session) table(t table) {
-	width := 0
-	if s.Screen != nil {
-		width = s.Screen.Width()
-	}
-	for _, line := range t.lines(width) {
+	for _, line := range t.lines(s.width()) {
 		s.answer("%s", line)
 	}
+}
+
+// width is the screen's, 0 when it is not known.
+func (s *session) width() int {
+	if s.Screen == nil {
+		return 0
+	}
+	return s.Screen.Width()
 }
 
 func (s *session) answer(format string, args ...any) {

@@ -125,14 +125,28 @@ func Printable(s string) string {
 
 func hidden(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
 
-// printHelp lists the grammar, or tells more about some verbs.
-func printHelp(w io.Writer, about []string) {
+// printHelp lists the grammar, or tells more about some verbs. width is that of
+// a terminal in columns, or 0: what would not fit beside each other goes beneath.
+func printHelp(w io.Writer, about []string, width int) {
 	if len(about) == 0 {
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		var b strings.Builder
+		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		for _, v := range verbs {
 			_, _ = fmt.Fprintf(t, "%s\t%s\n", v.usage(), v.help)
 		}
-		_ = t.Flush() // a reader that is gone has its answers lost, nothing else
+		_ = t.Flush()
+		list := b.String()
+		for row := range strings.Lines(list) {
+			if width > 0 && len(row)-1 > width {
+				b.Reset()
+				for _, v := range verbs {
+					_, _ = fmt.Fprintf(&b, "%s\n    %s\n", v.usage(), v.help)
+				}
+				list = b.String()
+				break
+			}
+		}
+		_, _ = io.WriteString(w, list) // a reader that is gone has its answers lost, nothing else
 		return
 	}
 	for _, name := range about {

@@ -75,7 +75,11 @@ func Cut(s string, width int) string {
 		return ansi.Truncate(s, max(width, 0), "")
 	}
 	tail := (width - 1) / 2
-	return ansi.Truncate(s, width-1-tail, "") + "…" + ansi.TruncateLeft(s, all-tail, "")
+	end := ansi.TruncateLeft(s, all-tail, "")
+	if ansi.StringWidth(end) > tail { // a wide character stood at the cut
+		end = ansi.TruncateLeft(s, all-tail+1, "")
+	}
+	return ansi.Truncate(s, width-1-tail, "") + "…" + end
 }
 
 // downloadTable is show downloads on a terminal.

@@ -72,7 +72,7 @@ func bar(d control.Download, name, width int) string {
 			return cell(d.Name, name) + "  " + drawn(d, n) + "  " + said
 		case name > leastName && free-2+name-leastName >= leastBar:
 			name -= leastBar - (free - 2)
-		case len(facts) > 2:
+		case len(facts) > 1:
 			facts = append(facts[:1:1], facts[1:len(facts)-1]...)
 		case free >= 0:
 			return cell(d.Name, name) + "  " + said

@@ -286,9 +286,8 @@ func (m model) interrupt() (tea.Model, tea.Cmd) {
 // heard takes what the client said of its torrents, and says above the prompt
 // which have ended.
 func (m model) heard(list listMsg) (tea.Model, tea.Cmd) {
-	again := tea.Tick(lookEvery, func(time.Time) tea.Msg { return lookMsg{} })
 	if list == nil {
-		return m, again
+		return m, m.later
 	}
 	now := time.Now()
 	known := make(map[string]seen, len(list))
@@ -316,9 +315,21 @@ func (m model) heard(list listMsg) (tea.Model, tea.Cmd) {
 	}
 	m.list, m.seen, m.first = list, known, false
 	if len(news) > 0 {
-		return m, tea.Batch(m.above(strings.Join(news, "\n")), again)
+		return m, tea.Batch(m.above(strings.Join(news, "\n")), m.later)
 	}
-	return m, again
+	return m, m.later
+}
+
+// later is when to look again.
+func (m model) later() tea.Msg {
+	timer := time.NewTimer(lookEvery)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return lookMsg{}
+	case <-m.ctx.Done():
+		return nil
+	}
 }
 
 // above is a command that says something.
