@@ -147,10 +147,14 @@ func lastWord(line, home string) (before []string, c Completion, ok bool) {
 func (c Completion) Put(line, word string, whole bool) string {
 	var b strings.Builder
 	b.WriteString(line[:c.Start])
-	if c.home != "" {
-		if tail, ok := strings.CutPrefix(word, c.home); ok && (tail == "" || tail[0] == '/') {
+	if tail, ok := strings.CutPrefix(word, c.home); ok && c.home != "" {
+		switch { // what stands for home is not quoted
+		case tail == "":
 			b.WriteByte('~')
-			word = tail
+			word, c.quote = "", 0
+		case tail[0] == '/':
+			b.WriteString("~/")
+			word = tail[1:]
 		}
 	}
 	switch {

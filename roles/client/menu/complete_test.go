@@ -46,7 +46,7 @@ func TestCompletionKnowsWhatMayStandWhere(t *testing.T) {
 // whatever quotes the line has begun it.
 func FuzzComplete(f *testing.F) {
 	for _, word := range []string{"a b", "it's", `say "hi"`, `C:\dir\`, "~/x", "~", "/home/ann/x", "/home/ann", "/home/anna", "日本", "a\xff", "#1", "\t", "-"} {
-		for _, line := range []string{"get ", "get '", `get "`, "get ~/", "get a", "", `share "x y" 'z`, "get #"} {
+		for _, line := range []string{"get ", "get '", `get "`, "get ~/", `get ~/"`, "get ~/'a", "get a", "", `share "x y" 'z`, "get #"} {
 			f.Add(line, word)
 		}
 	}

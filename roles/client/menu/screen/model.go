@@ -22,6 +22,8 @@ const (
 	lookFor = 5 * time.Second
 	// mostHeld bounds what is typed ahead while a folder is read.
 	mostHeld = 1024
+	// wakeAfter is how long the system has to stop the program.
+	wakeAfter = time.Second
 	// usualWidth is taken until the terminal has said its own.
 	usualWidth, usualHeight = 80, 24
 	// narrow is a terminal, in columns, that has no room for the whole prompt.
@@ -69,6 +71,7 @@ type model struct {
 	interrupted bool
 	leaving     bool
 	ended       bool   // no line follows
+	resumed     func() // is called after a suspension
 	ahead       int    // lines that the menu has not begun with
 	listed      string // the line whose candidates were shown by a first Tab
 	// finding is the line that candidates are looked for, nil for none; keys that
@@ -137,6 +140,8 @@ func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.hashing = msg
 	case begunMsg:
 		m.ahead--
+	case tea.ResumeMsg:
+		m.resumed()
 	case leaveMsg:
 		m.leaving = true
 		return m, tea.Quit
@@ -199,7 +204,7 @@ func (m model) key(msg tea.KeyPressMsg) (tea.Model, tea.Cmd) {
 			return m, nil
 		}
 	case "ctrl+z":
-		return m, tea.Suspend
+		return m.suspend()
 	case "ctrl+l":
 		return m, tea.ClearScreen
 	case "up", "ctrl+p":
@@ -215,6 +220,27 @@ func (m model) key(msg tea.KeyPressMsg) (tea.Model, tea.Cmd) {
 	var cmd tea.Cmd
 	m.input, cmd = m.input.Update(msg)
 	return m, cmd
+}
+
+// suspend stops the program until the shell takes it up again. Where no shell
+// would (it is the first program of its terminal), the system does not stop it,
+// and the library would wait for good: so it is woken again and again until it
+// goes on, which says nothing to one that is stopped.
+func (m model) suspend() (tea.Model, tea.Cmd) {
+	ctx, resumed := context.WithCancel(m.ctx)
+	m.resumed = resumed
+	return m, tea.Batch(tea.Suspend, func() tea.Msg {
+		tick := time.NewTicker(wakeAfter)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				wake()
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
 }
 
 // set has the prompt show a line, with the cursor at its end.

@@ -343,9 +343,16 @@ func TestFrameIsNeverLargerThanTheTerminal(t *testing.T) {
 func TestSuspendIsLeftToTheProgram(t *testing.T) {
 	d := drive(t, 80, 24)
 	d.keys("abc", "ctrl+z")
-	if _, ok := d.cmd().(tea.SuspendMsg); !ok {
+	both, ok := d.cmd().(tea.BatchMsg)
+	if !ok || len(both) != 2 {
+		t.Fatal("no suspension")
+	}
+	if _, ok := both[0]().(tea.SuspendMsg); !ok {
 		t.Error("no suspension")
 	}
 	d.send(tea.ResumeMsg{})
+	if msg := both[1](); msg != nil { // ends with the suspension
+		t.Error(msg)
+	}
 	d.want("abc")
 }

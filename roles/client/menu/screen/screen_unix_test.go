@@ -51,19 +51,6 @@ func on(t *testing.T, x *screentest.Terminal, api *fake, history string) *runnin
 	return r
 }
 
-// ends waits for the menu's end.
-func (r *running) ends() {
-	r.t.Helper()
-	r.Until("the end", func([]string) bool {
-		select {
-		case <-r.over:
-			return true
-		default:
-			return false
-		}
-	})
-}
-
 func TestLinesAboveNeverBreakWhatIsTyped(t *testing.T) {
 	api := &fake{list: []control.Download{loading("a.iso", 100)}, step: func(look int, list []control.Download) {
 		list[0].Done = int64(look) * 7_654_321 % list[0].Size
@@ -193,7 +180,7 @@ func TestCommandsTypedWhileOneRunsWait(t *testing.T) {
 		t.Errorf("it was begun before its turn:\n%s", strings.Join(rows, "\n"))
 	}
 	close(api.wait)
-	r.ends()
+	<-r.over
 	if r.err != nil || !r.res.Quit || api.quit != 1 {
 		t.Errorf("%+v, %v, %d quits", r.res, r.err, api.quit)
 	}
@@ -252,7 +239,7 @@ func TestHistoryIsKeptForItsOwnerAlone(t *testing.T) {
 	r.Type("help quit", screentest.Enter, "wait x", screentest.Enter)
 	r.Shows("want \"wait [--timeout D]\"")
 	r.Type(screentest.CtrlD)
-	r.ends()
+	<-r.over
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatal(info.Mode(), err)

@@ -86,7 +86,10 @@ func (x *Terminal) Start(cmd *exec.Cmd) {
 		x.t.Fatal(err)
 	}
 	_ = x.Program.Close() // the program has its own
-	x.t.Cleanup(func() { _ = cmd.Process.Kill() })
+	x.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // if the test has not
+	})
 }
 
 // show writes what comes to the screen.

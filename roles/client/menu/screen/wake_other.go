@@ -1,0 +1,6 @@
+//go:build !unix
+
+package screen
+
+// wake has nothing to do where nothing is suspended.
+func wake() {}
