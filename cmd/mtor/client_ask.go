@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -82,11 +81,7 @@ func each[T any](cmd *cobra.Command, a *asking, names []string, do func(ctx cont
 }
 
 // writeLine writes an object on one line.
-func writeLine(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
-}
+func writeLine(w io.Writer, v any) error { return encode(w, v, "") }
 
 // completionTime is how long a shell waits for names.
 const completionTime = time.Second

@@ -53,7 +53,7 @@ download of a running client goes on), 130 interrupted.`,
 			if g.goal, err = parseGoal(seedUntil); err != nil {
 				return err
 			}
-			if timeout < 0 {
+			if cmd.Flags().Changed("timeout") && timeout <= 0 {
 				return usageError(fmt.Errorf("--timeout %s: want more than zero", timeout))
 			}
 			if _, err := isAlone(cmd); err != nil {

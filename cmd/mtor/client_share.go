@@ -172,8 +172,24 @@ func (s sharing) run(cmd *cobra.Command) (err error) {
 	return g.seedOn(ctx, cmd, newFollower(ses.api, out, cmd.ErrOrStderr(), s.json), d.ID)
 }
 
-// shellWord is s as one word of a POSIX shell.
+// shellWord is s as one word of a POSIX shell. What a terminal does not show is
+// written out, in the quotes that shells have for that.
 func shellWord(s string) string {
+	if visible(s) != s {
+		var b strings.Builder
+		for _, c := range []byte(s) {
+			if c < ' ' || c > '~' || c == '\'' || c == '\\' {
+				fmt.Fprintf(&b, `\%03o`, c)
+				continue
+			}
+			b.WriteByte(c)
+		}
+		word := "$'" + b.String() + "'"
+		if strings.HasPrefix(s, "-") {
+			return "./" + word
+		}
+		return word
+	}
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-+,:@%/=", r)
 	}

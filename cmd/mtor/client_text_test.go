@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"os/exec"
 	"strings"
 	"testing"
@@ -131,8 +133,39 @@ func TestShellTakesAQuotedNameForOneWord(t *testing.T) {
 			t.Errorf("%q became %s, and that %q (%v)", name, shellWord(name), out, err)
 		}
 	}
+	for _, name := range []string{"a\x1b]0;b\a'\\\u202ec\xffd", "-\n7"} {
+		word := shellWord(name)
+		if visible(word) != word {
+			t.Errorf("a terminal would obey %q", word)
+		}
+		bash, err := exec.LookPath("bash")
+		if err != nil {
+			continue // not every sh has such quotes
+		}
+		out, err := exec.CommandContext(t.Context(), bash, "-c", "printf %s "+word).Output()
+		if got := strings.TrimPrefix(string(out), "./"); err != nil || got != name {
+			t.Errorf("%q became %s, and that %q (%v)", name, word, got, err)
+		}
+	}
 	if got := shellWord("-x.mtorrent"); !strings.HasPrefix(got, "./") {
 		t.Errorf("%q would be a flag", got)
+	}
+}
+
+func TestJSONOfAnyNameShowsAsItIsAndReadsAsTheName(t *testing.T) {
+	name := "é<b>\x1b[2J\u0085\u202egpj.exe\U000e0041"
+	for what, write := range map[string]func(io.Writer, any) error{"an object": writeJSON, "a line": writeLine} {
+		var b strings.Builder
+		if err := write(&b, control.Download{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.ReplaceAll(b.String(), "\n", ""); visible(got) != got {
+			t.Errorf("%s: a terminal would obey %q", what, got)
+		}
+		var got control.Download
+		if err := json.Unmarshal([]byte(b.String()), &got); err != nil || got.Name != name {
+			t.Errorf("%s: %q, %v", what, got.Name, err)
+		}
 	}
 }
 

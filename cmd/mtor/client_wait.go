@@ -88,7 +88,7 @@ func waitForAll(cmd *cobra.Command, api control.API, timeout time.Duration, asJS
 	if asJSON {
 		if err := writeJSON(cmd.OutOrStdout(), struct {
 			Torrents []control.Download `json:"torrents"`
-		}{list}); err != nil {
+		}{append([]control.Download{}, list...)}); err != nil { // [] for none, as of downloads
 			return err
 		}
 	}

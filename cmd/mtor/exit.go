@@ -67,7 +67,9 @@ func report(ctx context.Context, stderr io.Writer, err error) int {
 	return code
 }
 
+// printError writes an error on one line. Names and answers of strangers are
+// within it, so that what would steer a terminal or turn the text is written out.
 func printError(w io.Writer, err error) {
 	text := strings.Join(strings.FieldsFunc(plain.Error(err).Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
-	_, _ = fmt.Fprintf(w, "error: %s\n", text) // nowhere is left to say that stderr is gone
+	_, _ = fmt.Fprintf(w, "error: %s\n", visible(text)) // nowhere is left to say that stderr is gone
 }

@@ -25,19 +25,20 @@ func TestExitCodeSaysHowItEnded(t *testing.T) {
 		code int
 		said string
 	}{
-		"done":                      {t.Context(), nil, 0, ""},
-		"failed":                    {t.Context(), boom, 1, "error: boom: it broke\n"},
-		"usage":                     {t.Context(), usageError(boom), 2, "error: boom: it broke\n"},
-		"wrapped usage":             {t.Context(), fmt.Errorf("x: %w", usageError(boom)), 2, "error: boom: it broke\n"},
-		"told already":              {t.Context(), &exitError{code: 1}, 1, ""},
-		"two lines":                 {t.Context(), errors.Join(boom, boom), 1, "error: boom: it broke; boom: it broke\n"},
-		"served until SIGTERM":      {by(syscall.SIGTERM), nil, 0, ""},
-		"served until SIGINT":       {by(syscall.SIGINT), nil, 130, ""},
-		"work cut short by SIGTERM": {by(syscall.SIGTERM), fmt.Errorf("hash: %w", context.Canceled), 130, ""},
-		"work cut short by SIGINT":  {by(syscall.SIGINT), context.Cause(by(syscall.SIGINT)), 130, ""},
-		"failed while it stopped":   {by(syscall.SIGTERM), boom, 1, "error: boom: it broke\n"},
-		"interrupted, then failed":  {by(syscall.SIGINT), boom, 130, "error: boom: it broke\n"},
-		"cancelled by no signal":    {t.Context(), context.Canceled, 1, "error: context canceled\n"},
+		"done":                       {t.Context(), nil, 0, ""},
+		"failed":                     {t.Context(), boom, 1, "error: boom: it broke\n"},
+		"usage":                      {t.Context(), usageError(boom), 2, "error: boom: it broke\n"},
+		"wrapped usage":              {t.Context(), fmt.Errorf("x: %w", usageError(boom)), 2, "error: boom: it broke\n"},
+		"told already":               {t.Context(), &exitError{code: 1}, 1, ""},
+		"two lines":                  {t.Context(), errors.Join(boom, boom), 1, "error: boom: it broke; boom: it broke\n"},
+		"text that steers terminals": {t.Context(), errors.New("a\x1b]0;b\a\u202ec\x9bd é"), 1, `error: a\x1b]0;b\a\u202ec\x9bd é` + "\n"},
+		"served until SIGTERM":       {by(syscall.SIGTERM), nil, 0, ""},
+		"served until SIGINT":        {by(syscall.SIGINT), nil, 130, ""},
+		"work cut short by SIGTERM":  {by(syscall.SIGTERM), fmt.Errorf("hash: %w", context.Canceled), 130, ""},
+		"work cut short by SIGINT":   {by(syscall.SIGINT), context.Cause(by(syscall.SIGINT)), 130, ""},
+		"failed while it stopped":    {by(syscall.SIGTERM), boom, 1, "error: boom: it broke\n"},
+		"interrupted, then failed":   {by(syscall.SIGINT), boom, 130, "error: boom: it broke\n"},
+		"cancelled by no signal":     {t.Context(), context.Canceled, 1, "error: context canceled\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var said strings.Builder

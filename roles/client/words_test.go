@@ -145,7 +145,7 @@ func TestBadInputIsRefusedInWordsThatNameIt(t *testing.T) {
 		{get(folder, at("taken")), "get: $/taken.part: is a file, and the torrent a folder: move it away, or choose another destination"},
 		{get(folder, at(long)), "get: $/" + long + ": the name is too long for this file system"},
 
-		{remove("missing.mtorrent"), "remove: missing.mtorrent is not in the library: `show downloads` lists what is"},
+		{remove("missing.mtorrent"), "remove: missing.mtorrent is not in the library: `show downloads`, or mtor client downloads, lists what is"},
 	} {
 		err := c.do()
 		if err == nil {

@@ -38,7 +38,7 @@ func Find[T any](list []T, of func(T) Named, name string) (found T, err error) {
 	case 1:
 		return found, nil
 	case 0:
-		return found, fmt.Errorf("%s %w: `show downloads` lists what is", name, ErrUnknown)
+		return found, fmt.Errorf("%s %w: `show downloads`, or mtor client downloads, lists what is", name, ErrUnknown)
 	}
 	return found, fmt.Errorf("%s names %d torrents: give the whole path of the .mtorrent", name, n)
 }
