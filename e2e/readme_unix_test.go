@@ -219,10 +219,10 @@ func (p *player) leave(sh *shell) error {
 	return nil
 }
 
-// interrupt ends what still runs, as Ctrl-C does. What ended before must have done so
-// with success.
+// interrupt ends what still runs, as Ctrl-C does: the newest first, so that clients
+// still have trackers to leave. What ended before must have done so with success.
 func (p *player) interrupt() error {
-	for _, sh := range p.serve {
+	for _, sh := range slices.Backward(p.serve) {
 		if err := sh.child.Signal(os.Interrupt); err != nil {
 			return err
 		}
