@@ -45,7 +45,7 @@ func (s *swarm) exits(cmd *exec.Cmd) int {
 func slowly(t *testing.T) (*swarm, *client) {
 	t.Helper()
 	s := newSwarm(t)
-	s.write("data.bin", 40*pieceSize, 1)
+	s.write("data.bin", 120*pieceSize, 1)
 	sharer := s.client(10, "sharer", "--upload-limit", "1MB")
 	sharer.do("share data.bin x.mtorrent")
 	return s, sharer
@@ -111,7 +111,7 @@ func TestBarsMoveWhileALineIsTyped(t *testing.T) {
 	x.Ends("mtor>")
 
 	sharer.do("limit up none")
-	x.Shows("complete data.bin: 20 MiB in ")
+	x.Shows("complete data.bin: 60 MiB in ")
 	rows := x.Until("no bar", func(rows []string) bool { return bar(rows) == "" })
 	if n := strings.Count(strings.Join(rows, "\n"), "complete data.bin"); n != 1 {
 		t.Errorf("it was said %d times:\n%s", n, strings.Join(rows, "\n"))
@@ -157,19 +157,19 @@ func TestScreenOfARunningDownload(t *testing.T) {
 		row = regexp.MustCompile(` +((\d+m)?\d+s|-)$`).ReplaceAllString(row, " TIME")
 		row = regexp.MustCompile(` +\d+%`).ReplaceAllString(row, " DONE")
 		row = strings.Replace(row, "DONE         -  ", "DONE RATE  ", 1) // nothing came in the last seconds
-		row = regexp.MustCompile(`(40/40) .*`).ReplaceAllString(row, "$1 ...")
+		row = regexp.MustCompile(`(120/120) .*`).ReplaceAllString(row, "$1 ...")
 		row = regexp.MustCompile(` {2,}`).ReplaceAllString(row, "  ")
 		got = append(got, row)
 	}
 	want := []string{
 		"mtor> get x.mtorrent copy.bin",
-		"getting data.bin: 20 MiB to DIR/copy.bin",
+		"getting data.bin: 60 MiB to DIR/copy.bin",
 		"mtor> show downloads",
 		"  NAME  SIZE  DONE  DOWN  UP  PEERS  LEFT",
-		"[D]  data.bin  20 MiB DONE RATE  -  1 TIME",
+		"[D]  data.bin  60 MiB DONE RATE  -  1 TIME",
 		"mtor> show peers x.mtorrent",
 		"PEER  BY  HAS  CAME  ASKED  DOWN  UP",
-		"ADDR  tcp  40/40 ...",
+		"ADDR  tcp  120/120 ...",
 		"mtor> pasue x.mtorrent",
 		`error: pasue : unknown command, did you mean "pause"?`,
 		"data.bin  BAR DONE RATE  1 peer TIME",

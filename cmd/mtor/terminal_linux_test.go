@@ -41,9 +41,10 @@ func terminal(t *testing.T) (person, program *os.File) {
 
 func TestHangupReopensTheLogWhileTheTerminalIsThereAndEndsTheProgramWhenItCloses(t *testing.T) {
 	for name, args := range map[string][]string{
-		"tracker":             {"tracker", "127.0.0.1:0", nobody(t), "t.db", "role.log"},
-		"client":              {"client", "127.0.0.1:0", nobody(t), nobody(t), "role.log", "--state", "s", "--no-menu"},
-		"client, at its menu": {"client", "127.0.0.1:0", nobody(t), nobody(t), "role.log", "--state", "s"},
+		"tracker":                   {"tracker", "127.0.0.1:0", nobody(t), "t.db", "role.log"},
+		"client":                    {"client", "127.0.0.1:0", nobody(t), nobody(t), "role.log", "--state", "s", "--no-menu"},
+		"client, at its menu":       {"client", "127.0.0.1:0", nobody(t), nobody(t), "role.log", "--state", "s"},
+		"client, at its drawn menu": {"client", "127.0.0.1:0", nobody(t), nobody(t), "role.log", "--state", "s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -56,7 +57,11 @@ func TestHangupReopensTheLogWhileTheTerminalIsThereAndEndsTheProgramWhenItCloses
 			}
 			cmd := exec.CommandContext(ctx, exe, args...)
 			cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = dir, program, program, program
-			cmd.Env = append(os.Environ(), raceEnv, "TERM=dumb", "NO_COLOR=1")
+			kind := "TERM=dumb"
+			if strings.Contains(name, "drawn") {
+				kind = "TERM=xterm"
+			}
+			cmd.Env = append(os.Environ(), raceEnv, kind, "NO_COLOR=1")
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
