@@ -195,7 +195,7 @@ func (m model) key(msg tea.KeyPressMsg) (tea.Model, tea.Cmd) {
 	listed := m.listed
 	m.listed = ""
 	switch msg.String() {
-	case "enter":
+	case "enter", "ctrl+j": // a line feed is what programs that type send
 		return m.enter()
 	case "ctrl+d":
 		if m.input.Value() == "" {
