@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mtor-dev/mtor/roles/client/control"
+	"github.com/mtor-dev/mtor/units"
 )
 
 // descriptionPattern is where Description is.
@@ -90,8 +91,23 @@ var endpoints = []endpoint{
 	}),
 }
 
-func setLimits(ctx context.Context, api control.API, name string, q control.LimitChange) (control.Limits, error) {
-	return api.SetLimits(ctx, name, q)
+// limitRequest is a change of limits to any that can be kept.
+type limitRequest control.LimitChange
+
+func (q limitRequest) check() error {
+	for key, limit := range map[string]*int64{"up_bytes_per_second": q.Up, "down_bytes_per_second": q.Down} {
+		if limit == nil {
+			continue
+		}
+		if err := units.Rate(*limit).Check(); err != nil {
+			return badf("%s: %v", key, err)
+		}
+	}
+	return nil
+}
+
+func setLimits(ctx context.Context, api control.API, name string, q limitRequest) (control.Limits, error) {
+	return api.SetLimits(ctx, name, control.LimitChange(q))
 }
 
 func one(d control.Download, err error) (Event, error) {

@@ -299,7 +299,7 @@ func bodyFor(t *testing.T, e endpoint) string {
 	body := map[string]any{}
 	for f := range reflect.TypeOf(e.asks).Fields() {
 		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		body[key] = 7
+		body[key] = 1 << 20
 		if f.Type.Kind() == reflect.String {
 			body[key] = "/srv/x"
 		}

@@ -53,7 +53,7 @@ func TestEveryRequestAndAnswerArrivesAsItWasMeant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	up, down := int64(1), int64(0)
+	up, down := int64(8192), int64(0)
 	told := int64(0)
 	same(t, "share", fullDownload)(c.Share(ctx, "data.bin", "/x.mtorrent", func(done, _ int64) { told = done }))
 	same(t, "get", fullDownload)(c.Get(ctx, "/x.mtorrent", "to/"))
@@ -78,7 +78,7 @@ func TestEveryRequestAndAnswerArrivesAsItWasMeant(t *testing.T) {
 		"peers " + id, "remove " + id, "pause " + id, "resume " + id,
 		"relocate " + id + " " + filepath.Join(here, "there"),
 		"seed until " + id + " {2 0}",
-		`limit "" 1 -`, `limit "` + id + `" - 0`, "wait 1m30s", "quit",
+		`limit "" 8192 -`, `limit "` + id + `" - 0`, "wait 1m30s", "quit",
 	}
 	if diff := cmp.Diff(want, api.heard()); diff != "" {
 		t.Error(diff)
@@ -274,6 +274,8 @@ func TestRequestsThatMakeNoSenseChangeNothing(t *testing.T) {
 		"too much":             {"POST", "/v1/share", `{"path": "/` + strings.Repeat("a", maxRequest) + `"}`},
 		"too much that's void": {"POST", "/v1/wait", strings.Repeat(" ", maxRequest) + `{}`},
 		"below zero":           {"POST", "/v1/wait", `{"timeout_seconds": -1}`},
+		"a limit below zero":   {"PATCH", "/v1/limits", `{"up_bytes_per_second": -5}`},
+		"a limit of a crawl":   {"PATCH", "/v1/torrents/x/limits", `{"down_bytes_per_second": 1}`},
 		"for ever":             {"POST", "/v1/wait", `{"timeout_seconds": 1e300}`},
 	} {
 		api := newRecorder()
@@ -294,7 +296,7 @@ func FuzzRequests(f *testing.F) {
 	f.Add(`{"path": "/a", "torrent_file": "/b"}`)
 	f.Add(`{"timeout_seconds": 1.5}`)
 	f.Add(`{"ratio": 1e308, "seconds": 0}`)
-	f.Add(`{"up_bytes_per_second": 1, "down_bytes_per_second": null}`)
+	f.Add(`{"up_bytes_per_second": 8192, "down_bytes_per_second": null}`)
 	f.Add("")
 	f.Fuzz(func(t *testing.T, body string) {
 		again(t, body, func(q shareRequest) error { return q.check() })
@@ -302,7 +304,7 @@ func FuzzRequests(f *testing.F) {
 		again(t, body, func(q relocateRequest) error { return q.check() })
 		again(t, body, func(q waitRequest) error { return q.check() })
 		again(t, body, func(control.SeedGoal) error { return nil })
-		again(t, body, func(control.LimitChange) error { return nil })
+		again(t, body, func(q limitRequest) error { return q.check() })
 	})
 }
 
