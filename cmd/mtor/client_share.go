@@ -152,7 +152,11 @@ func (s sharing) run(cmd *cobra.Command) (err error) {
 	if note != "" {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s: %s\n", printable(d.Name), printable(note))
 	}
-	get := "mtor client get " + shellWord(filepath.Base(d.Mtorrent)) + " ."
+	get, copied := "mtor client get "+shellWord(filepath.Base(d.Mtorrent))+" .", printable(d.Mtorrent)
+	if key := cmd.Flags().Lookup("swarm-key").Value.String(); key != "" {
+		get += " --swarm-key " + shellWord(filepath.Base(key))
+		copied += ", and the swarm's key by a way that nobody else can read,"
+	}
 	switch {
 	case s.json:
 		err = writeLine(out, shared{d, get})
@@ -163,7 +167,7 @@ func (s sharing) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	if !s.json {
-		_, err = fmt.Fprintf(out, "copy %s to another machine, and there run:\n  %s\n", printable(d.Mtorrent), get)
+		_, err = fmt.Fprintf(out, "copy %s to another machine, and there run:\n  %s\n", copied, get)
 		if err != nil {
 			return err
 		}

@@ -190,6 +190,9 @@ func waitForSeeders(cmd *cobra.Command, mtorrent string, want int, timeout time.
 				return cmd.Context().Err()
 			}
 			last.Event = eventTimeout
+			if last.Tracker == "" && last.Problem == "" {
+				last.Problem = "no tracker has answered"
+			}
 			why := fmt.Errorf("%s: %d of %s have it whole after %s", printable(t.Name), last.Whole, count(want, "peer"), timeout)
 			if last.Problem != "" {
 				why = fmt.Errorf("%w; %s", why, last.Problem)
