@@ -286,7 +286,7 @@ func (m model) paste(text string) (tea.Model, tea.Cmd) {
 	return m, nil
 }
 
-// interrupt leaves, but asks first while transfers run. A line that is being
+// interrupt leaves, but asks first while transfers run or a file is hashed. A line that is being
 // typed is given up.
 func (m model) interrupt() (tea.Model, tea.Cmd) {
 	running := 0
@@ -295,16 +295,20 @@ func (m model) interrupt() (tea.Model, tea.Cmd) {
 			running++
 		}
 	}
+	hashing := m.hashing.total > 0
 	typed := m.input.Value() != "" || m.finding != nil
 	m.finding, m.held = nil, nil
 	m.set("")
 	switch {
-	case m.asked || running == 0 && !typed:
+	case m.asked || running == 0 && !hashing && !typed:
 		m.interrupted, m.leaving = true, true
 		return m, tea.Quit
 	case running > 0:
 		m.asked = true
 		m.hint = count(running, "transfer") + ": Ctrl-C again quits, downloads go on at the next start"
+	case hashing:
+		m.asked = true
+		m.hint = "a file is being hashed: Ctrl-C again quits"
 	}
 	return m, nil
 }

@@ -155,6 +155,20 @@ func TestCtrlCLeavesAtOnceWhileNothingRuns(t *testing.T) {
 	}
 }
 
+func TestCtrlCAsksOnceWhileAFileIsHashed(t *testing.T) {
+	d := drive(t, 80, 24)
+	d.send(progressMsg{name: "x", done: 1, total: 2})
+	d.keys("ctrl+c")
+	if d.m.leaving || !strings.Contains(d.m.hint, "hashed") {
+		t.Fatalf("%q", d.m.hint)
+	}
+	d.send(progressMsg{name: "x"})
+	d.keys("x", "ctrl+c", "ctrl+c")
+	if !d.m.interrupted {
+		t.Error("it stays")
+	}
+}
+
 func TestCtrlDIsQuitOnAnEmptyLineAlone(t *testing.T) {
 	d := drive(t, 80, 24)
 	d.keys("ab", "home", "ctrl+d")

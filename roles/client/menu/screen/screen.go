@@ -2,6 +2,9 @@
 // typed, with history and completion, the running downloads as bars above it,
 // and everything that is said above these. What the lines mean is the business
 // of package menu, which reads them here as it reads a pipe.
+//
+// A terminal that breaks its rows anew when it gets narrower leaves what it broke
+// of a bar above; the line that is being typed and what is drawn next are right.
 package screen
 
 import (

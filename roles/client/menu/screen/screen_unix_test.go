@@ -220,8 +220,10 @@ func TestRunningBarCostsFewBytes(t *testing.T) {
 		api.set(a, b)
 		r.Shows(menu.Rate(b.DownRate))
 	}
-	if n := (len(r.Raw()) - before) / changes; n == 0 || n > 250 {
-		t.Errorf("%d bytes for each change of two bars", n)
+	n := (len(r.Raw()) - before) / changes
+	t.Logf("%d bytes for each change of two bars", n)
+	if n == 0 || n > 300 {
+		t.Error("too many for a slow line")
 	}
 	// What does not change is not drawn: of the next looks nothing is seen.
 	api.await(api.looked() + 2)
