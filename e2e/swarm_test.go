@@ -259,12 +259,17 @@ func (c *client) quit() {
 	}
 }
 
-// shows checks show downloads: one line each, in the order of adding.
+// shows checks show downloads: one line each, in the order of adding. While one of
+// them is still to be checked after a start, it asks again.
 func (c *client) shows(want ...string) {
 	c.s.Helper()
-	lines, err := c.AskLines(c.s.ctx, "show downloads", len(want))
-	if err != nil {
-		c.s.Fatal(err)
+	var lines []string
+	for unchecked := true; unchecked; {
+		var err error
+		if lines, err = c.AskLines(c.s.ctx, "show downloads", len(want)); err != nil {
+			c.s.Fatal(err)
+		}
+		unchecked = slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "[?] ") })
 	}
 	for i, l := range lines {
 		if l != want[i] && !strings.HasPrefix(l, want[i]+" ") {
