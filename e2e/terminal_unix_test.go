@@ -239,7 +239,7 @@ func TestCtrlZWithoutAShellDoesNotHang(t *testing.T) {
 	s := newSwarm(t)
 	x, cmd := s.onTerminal(80, 24, nil, s.clientArgs(20, "client")...)
 	x.Type("help", screentest.CtrlZ)
-	x.Type(" quit", screentest.Enter)
+	x.Type(" quit", screentest.Enter) // before, while or after it is suspended
 	x.Shows("leave all seeder lists and end")
 	x.Type(screentest.CtrlD)
 	if code := s.exits(cmd); code != 0 {
