@@ -6,6 +6,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -134,5 +136,37 @@ func TestPlacesHoldNothingOfTheMachine(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The kernel ends a child that asks for it (PR_SET_PDEATHSIG) with the thread that
+// started it: a place that let its thread end would take others' children along.
+func TestClosedPlaceTakesNoProcessAlong(t *testing.T) {
+	joined(t, Path{Rate: MaxRate}) // or skips
+	for range 5 {
+		n, err := New(Path{Rate: MaxRate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		child := exec.Command("cat")
+		child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		in, err := child.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = n.Near.Do(child.Start)
+		n.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := New(Path{Rate: MaxRate}) // by now a thread that ends has ended
+		if err != nil {
+			t.Fatal(err)
+		}
+		other.Close()
+		_ = in.Close() // fails if the child has ended, which Wait tells
+		if err := child.Wait(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

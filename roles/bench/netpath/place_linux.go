@@ -42,22 +42,37 @@ func (p *Place) Do(f func() error) error {
 	return <-done
 }
 
-// close lets the thread end, and with it the namespace.
+// close takes the thread out of the namespace, which ends.
 func (p *Place) close() {
 	close(p.calls)
 	<-p.ended
 	_ = p.tun.Close() // it may be closed already
 }
 
-// run holds the namespace. Its thread is never given back to the scheduler.
+// run holds the namespace, and gives its thread back to the scheduler only where it
+// came from. To let the thread end instead would end other processes: the kernel
+// sends a child its signal of PR_SET_PDEATHSIG when the thread that started it ends
+// (prctl(2)), and this one may have started some before it was taken.
 func (p *Place) run(ready chan<- error) {
 	defer close(p.ended)
 	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		ready <- err
+		return
+	}
+	defer func() { _ = home.Close() }() // opened to read
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
 		ready <- os.NewSyscallError("unshare", err)
 		return
 	}
-	var err error
+	defer func() {
+		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+	}()
 	if p.tun, err = openTUN(p.IP); err != nil {
 		ready <- err
 		return
