@@ -167,6 +167,7 @@ func TestProbesOfTrackersThatAgreeAreTheSame(t *testing.T) {
 			t.Errorf("link with B: %v", l)
 		}
 		w.kill(addrB)
+		w.pass(time.Millisecond) // until A has noticed, on its stream of changes too
 		c.share(fileOf("g", 1))
 		next := ask(addrA)
 		if l = next.GetLinks(); len(l) != 1 || l[0].GetConnected() || l[0].GetFollowing() || l[0].GetBehind() == 0 {
