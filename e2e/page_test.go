@@ -38,7 +38,7 @@ func TestTheTrackersPageShowsWhatItListsAndHowItStandsWithTheOther(t *testing.T)
 	}
 
 	if status := b.open("http://" + addr + "/"); status != http.StatusOK {
-		t.Errorf("status %d", status)
+		t.Fatalf("status %d", status)
 	}
 	b.until(`document.querySelectorAll("main bdi.name").length === 4`)
 	b.until(`document.querySelector(".state").textContent === "both ways"`)
@@ -173,7 +173,7 @@ func TestTheClientsPageShowsADownloadThatMoves(t *testing.T) {
 	c := s.client(20, "watched", "--metrics", "127.0.0.1:0")
 	addr := s.said(c.Process, "metrics on ")
 	if status := b.open("http://" + addr + "/"); status != http.StatusOK {
-		t.Errorf("status %d", status)
+		t.Fatalf("status %d", status)
 	}
 	if text := b.text("main"); !strings.Contains(text, "Nothing is shared or fetched yet.") || !strings.Contains(text, c.addr) {
 		t.Errorf("before anything is there: %q", text)

@@ -90,13 +90,17 @@ func Listen(ctx context.Context, addr string, reg *prometheus.Registry, withPpro
 // Addr is the bound address.
 func (a *Admin) Addr() net.Addr { return a.listener.Addr() }
 
-// Show puts a page at "/" and whatever else is not taken. It has to look itself at
-// who asks.
+// Show puts a page at "/" and whatever else is not taken; until then "/"
+// answers 503. The page has to look itself at who asks.
 func (a *Admin) Show(page http.Handler) { a.page.Store(&page) }
 
 func (a *Admin) show(w http.ResponseWriter, r *http.Request) {
 	if page := a.page.Load(); page != nil {
 		(*page).ServeHTTP(w, r)
+		return
+	}
+	if r.URL.Path == "/" {
+		text(w, http.StatusServiceUnavailable, "starting\n")
 		return
 	}
 	http.NotFound(w, r)

@@ -87,6 +87,9 @@ func TestReadyOnlyBetweenStartAndStopAndDegradedIsReady(t *testing.T) {
 	}
 	want("/healthz", 200, "ok\n")
 	want("/readyz", 503, "not ready\nstarting\n")
+	want("/", 503, "starting\n")
+	a.Show(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a page") }))
+	want("/", 200, "a page")
 	var now Health
 	a.Ready(func() Health { return now })
 	want("/readyz", 200, "ready\n")

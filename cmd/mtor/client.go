@@ -195,11 +195,11 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 		_, err := role.SetLimits(ctx, "", change)
 		return errors.Join(err, log.setLevel(next.LogLevel))
 	})
-	_, _ = fmt.Fprintf(os.Stderr, "client ready on %s\n", role.Addr())
-	log.Info("client ready", "addr", role.Addr(), "listed_as", role.ListedAs(), "state", state, "socket", remote.path)
 	made.Store(role)
 	watched.ready(ctx, clientHealth(role))
 	watched.show(func(at net.Addr, token string) http.Handler { return clientpage.New(at, token, role) })
+	_, _ = fmt.Fprintf(os.Stderr, "client ready on %s\n", role.Addr())
+	log.Info("client ready", "addr", role.Addr(), "listed_as", role.ListedAs(), "state", state, "socket", remote.path)
 	defer started(ctx, log.Logger)()
 	run := role.Run
 	if len(c.Watch) > 0 {

@@ -168,9 +168,9 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 		}
 		return log.setLevel(c.LogLevel)
 	})
-	_, _ = fmt.Fprintf(os.Stdout, "tracker ready on %s\n", role.Addr())
 	watched.ready(ctx, trackerHealth(role))
 	watched.show(func(at net.Addr, token string) http.Handler { return trackerpage.New(at, token, role) })
+	_, _ = fmt.Fprintf(os.Stdout, "tracker ready on %s\n", role.Addr())
 	defer started(ctx, log.Logger)()
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return role.Run(ctx) })
