@@ -85,16 +85,12 @@ func RunPrivate(t *testing.T, p Private) {
 	t.Run("AnotherMember", func(t *testing.T) {
 		// Whom a tracker has named is expected, and nobody else of the swarm.
 		d := newDoor(t, p, swarm)
-		table := transport.Table{p.Row(swarm.Member(t))}
+		me := swarm.Member(t)
+		table := transport.Table{p.Row(me)}
 		if s, err := table.Expecting(swarm.Member(t).ID()).Dial(background(t), d.addr()); !errors.Is(err, transport.ErrOtherNode) {
 			t.Errorf("expecting another: %v, %v", s, err)
 		}
-		left := wait(t, "the session of the one that expected another", d.entered)
-		defer left.Close()
-		if st, err := left.Accept(background(t)); err == nil {
-			t.Errorf("it opened a stream: %v", st)
-		}
-		d.servesMembersAlone(t)
+		d.servesMembersAfter(t, me.ID())
 	})
 	t.Run("OldTLS", func(t *testing.T) {
 		d := newDoor(t, p, swarm)
@@ -179,6 +175,14 @@ func (d *door) addr() string { return d.l.Addr().String() }
 // servesMembersAlone has a member come in, which must be the next one to do so.
 func (d *door) servesMembersAlone(t testing.TB) {
 	t.Helper()
+	d.servesMembersAfter(t, identity.ID{})
+}
+
+// servesMembersAfter is servesMembersAlone when another has dialled and left
+// without a word. Over QUIC its last packet of the handshake may never have left,
+// so that nobody came in.
+func (d *door) servesMembersAfter(t testing.TB, left identity.ID) {
+	t.Helper()
 	member := d.swarm.Member(t)
 	s, err := d.p.Row(member).Dial(background(t), d.addr())
 	if err != nil {
@@ -186,7 +190,14 @@ func (d *door) servesMembersAlone(t testing.TB) {
 	}
 	defer s.Close()
 	other := wait(t, "the member's session", d.entered)
-	defer other.Close()
+	defer func() { other.Close() }()
+	if left != (identity.ID{}) && other.Peer() == left {
+		if st, err := other.Accept(background(t)); err == nil {
+			t.Errorf("it opened a stream: %v", st)
+		}
+		other.Close()
+		other = wait(t, "the member's session", d.entered)
+	}
 	if other.Peer() != member.ID() {
 		t.Fatalf("let in %v; the member is %v", other.Peer(), member.ID())
 	}
