@@ -42,6 +42,7 @@ type follower struct {
 	begun time.Time
 	told  time.Time
 	last  control.Download
+	noted string // the note that was written above the bar
 	width int // of the line that stands there
 }
 
@@ -61,7 +62,11 @@ const (
 )
 
 func newFollower(api control.API, out, err io.Writer, asJSON bool) *follower {
-	return &follower{api: api, out: out, err: err, json: asJSON, term: columns(err), begun: time.Now()}
+	f := &follower{api: api, out: out, err: err, json: asJSON, term: columns(err), begun: time.Now()}
+	if !asJSON {
+		f.told = f.begun.Add(followEvery/2 - plainEvery) // at the second look: by then a tracker that is up has answered
+	}
+	return f
 }
 
 // columns is the width of the terminal that w is; 0 if it is none, or one on
@@ -146,7 +151,10 @@ func (f *follower) tell(d control.Download, now time.Time) error {
 		f.last, f.told = d, now
 		return f.event(eventProgress, d)
 	case f.term > 0:
-		f.draw(barLine(d, f.term))
+		line := barLine(d, f.term)
+		f.note(d, line)
+		f.draw(line)
+		f.last = d
 		return nil
 	case now.Sub(f.told) < plainEvery:
 		return nil
@@ -162,6 +170,18 @@ func (f *follower) event(what string, d control.Download) error {
 		return nil
 	}
 	return writeLine(f.out, event{what, d})
+}
+
+// note writes what stands in the way above a bar that has no room for it, once it
+// has stood for a look.
+func (f *follower) note(d control.Download, line string) {
+	note := printable(d.Note)
+	if d.Note != f.last.Note || note == f.noted || strings.Contains(line, note) {
+		return
+	}
+	f.clear()
+	f.noted = note
+	_, _ = fmt.Fprintf(f.err, "%s: %s\n", printable(d.Name), note)
 }
 
 func (f *follower) draw(line string) {

@@ -102,6 +102,31 @@ func TestFollowedDownloadEndsWithWhatBecameOfIt(t *testing.T) {
 	}
 }
 
+func TestWhatABarHasNoRoomForIsWrittenAboveItOnce(t *testing.T) {
+	at := func(note string) []control.Download {
+		return []control.Download{{ID: "a", Name: "data", State: control.Downloading, Size: 10, Note: note}}
+	}
+	long := "no tracker has answered yet: 10.0.0.1:7000, 10.0.0.2:7000"
+	var plain bytes.Buffer
+	f := newFollower(&scripted{looks: [][]control.Download{
+		at("gone at once: " + long), at(long), at(long), at(long), at("short"), at("short"),
+		{{ID: "a", State: control.Seeding, Size: 10, Done: 10}},
+	}}, io.Discard, &plain, false)
+	f.term = 80
+	if _, err := f.until(t.Context(), "a", 0, control.Download.Whole); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(plain.String()) {
+		if line, ended := strings.CutSuffix(line, "\n"); ended {
+			lines = append(lines, line[strings.LastIndexByte(line, '\r')+1:])
+		}
+	}
+	if diff := cmp.Diff([]string{"data: " + long}, lines); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func errText(err error) string {
 	if err == nil {
 		return ""

@@ -345,8 +345,10 @@ func (it *item) download() control.Download {
 	if it.queued {
 		d.Note = "queued"
 	}
-	if d.Note == "" && it.group != nil && !it.group.Reachable() {
-		d.Note = "no tracker can be reached"
+	if d.Note == "" && it.group != nil {
+		if trouble := it.group.Trouble(); trouble != nil {
+			d.Note = trouble.Error()
+		}
 	}
 	switch {
 	case d.Note != "" || d.State != control.Downloading:

@@ -366,7 +366,7 @@ func TestTimeOfSeedingCountsOnceAllIsThere(t *testing.T) {
 	p.end()
 	p.begin(t)
 	until(t, func() bool {
-		return only(t, p.getter).Note == "waits for peers" || only(t, p.getter).Note == "no tracker can be reached"
+		return only(t, p.getter).State == control.Downloading
 	})
 	if d := only(t, p.getter); d.SeedUntil == nil || d.SeedUntil.Seconds != 10 {
 		t.Errorf("after a restart: %+v", d)

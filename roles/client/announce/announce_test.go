@@ -290,6 +290,40 @@ func TestATrackerThatIsSilentDelaysNothingForLong(t *testing.T) {
 	})
 }
 
+func TestTroubleNamesTheTrackersUntilOneAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
+		const both = addrA + ", " + addrB
+		says := func(want string) {
+			t.Helper()
+			got := ""
+			if err := g.Trouble(); err != nil {
+				got = err.Error()
+			}
+			if got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+		g.o.Dialer = silent{g.o.Dialer, addrA}
+		g.run()
+		g.Put(id, content, false, true)
+		synctest.Wait()
+		says("no tracker has answered yet: " + both)
+		time.Sleep(dialTimeout)
+		synctest.Wait()
+		says("no tracker can be reached: " + both)
+		x := startTracker(t, tr, addrB, nil)
+		time.Sleep(2 * dialTimeout)
+		synctest.Wait()
+		says("")
+		x.kill()
+		synctest.Wait()
+		says("") // it may be that another is soon found
+		time.Sleep(2 * dialTimeout)
+		synctest.Wait()
+		says("no tracker can be reached: " + both)
+	})
+}
+
 func TestWithBothTrackersDownItIsAnnouncedOnceOneComes(t *testing.T) {
 	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
 		g.run()

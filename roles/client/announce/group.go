@@ -3,9 +3,11 @@ package announce
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,6 +82,7 @@ type Group struct {
 	left     bool
 	lease    time.Duration
 	renewAt  time.Time
+	answered bool  // a tracker has, since Run began
 	problem  error // why no tracker is connected, once all were tried
 	mismatch bool  // the last renewal did not match
 }
@@ -126,6 +129,21 @@ func (g *Group) Reachable() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.problem == nil
+}
+
+// Trouble is why peers cannot be asked for: all trackers of the group have failed,
+// or none has answered yet. It names them, and is nil while all is well.
+func (g *Group) Trouble() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.problem == nil && !g.answered {
+		return g.unanswered()
+	}
+	return g.problem
+}
+
+func (g *Group) unanswered() error {
+	return fmt.Errorf("no tracker has answered yet: %s", strings.Join(g.o.Trackers, ", "))
 }
 
 // Put lists a torrent, or changes its entry from partial to whole. hungry asks
@@ -186,7 +204,7 @@ func (g *Group) Announced(ctx context.Context, id torrentfmt.ID) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return errors.New("no tracker has answered yet")
+		return g.unanswered()
 	}
 }
 

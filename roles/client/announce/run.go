@@ -119,7 +119,7 @@ func (g *Group) trackers() []string {
 func (g *Group) connected(conn *Conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.conn, g.problem = conn, nil
+	g.conn, g.answered, g.problem = conn, true, nil
 	g.renewAt = time.Now().Add(g.lease / 4)
 	for _, l := range g.listings {
 		l.dirty, l.at, l.askAt, l.ask = true, time.Time{}, time.Time{}, askMin
@@ -137,7 +137,7 @@ func (g *Group) unreachable(err error) {
 	g.o.Log.Warn("no tracker can be reached", "trackers", strings.Join(g.o.Trackers, ", "), "error", err)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.problem = fmt.Errorf("no tracker can be reached (%s)", strings.Join(g.o.Trackers, ", "))
+	g.problem = fmt.Errorf("no tracker can be reached: %s", strings.Join(g.o.Trackers, ", "))
 	for _, l := range g.listings {
 		l.answer(g.problem)
 	}
