@@ -43,7 +43,7 @@ type follower struct {
 	told  time.Time
 	last  control.Download
 	noted string // the note that was written above the bar
-	width int // of the line that stands there
+	width int    // of the line that stands there
 }
 
 // event is a line of a stream of JSON: what has happened, and the torrent.

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/mtor-dev/mtor/roles/client/control"
@@ -16,8 +15,6 @@ const (
 	// goalSave is how often it is recorded how far that is. A client that is
 	// killed forgets less than this.
 	goalSave = time.Minute
-	// maxSeedTime is as long as any seeding: a longer time is not told from none.
-	maxSeedTime = 100 * 365 * 24 * time.Hour
 )
 
 // SeedUntil implements control.API. What was sent counts since the torrent was
@@ -26,8 +23,8 @@ func (c *Client) SeedUntil(_ context.Context, name string, goal control.SeedGoal
 	fail := func(err error) (control.Download, error) {
 		return control.Download{}, fmt.Errorf("seed until: %w", err)
 	}
-	if !(goal.Ratio >= 0 && goal.Ratio <= math.MaxFloat64) || !(goal.Seconds >= 0 && goal.Seconds <= maxSeedTime.Seconds()) {
-		return fail(fmt.Errorf("a ratio of %v and %v seconds: want none below zero, and no more than %s", goal.Ratio, goal.Seconds, maxSeedTime))
+	if err := goal.Check(); err != nil {
+		return fail(err)
 	}
 	it, err := c.find(name)
 	if err != nil {

@@ -5,6 +5,8 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"time"
 )
 
@@ -126,6 +128,20 @@ type Peer struct {
 type SeedGoal struct {
 	Ratio   float64 `json:"ratio,omitempty"`
 	Seconds float64 `json:"seconds,omitempty"`
+}
+
+// MaxSeedTime is as long as any seeding: a longer time is not told from none.
+const MaxSeedTime = 100 * 365 * 24 * time.Hour
+
+// Check refuses a goal that no seeding could have.
+func (g SeedGoal) Check() error {
+	if !(g.Ratio >= 0 && g.Ratio <= math.MaxFloat64) { // false of what is no number
+		return fmt.Errorf("ratio: %v, want 0 or more", g.Ratio)
+	}
+	if !(g.Seconds >= 0 && g.Seconds <= MaxSeedTime.Seconds()) {
+		return fmt.Errorf("seconds: %v, want 0 to %.0f", g.Seconds, MaxSeedTime.Seconds())
+	}
+	return nil
 }
 
 // Status is a client at one moment.

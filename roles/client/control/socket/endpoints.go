@@ -59,8 +59,8 @@ var endpoints = []endpoint{
 	plainly("POST", "/v1/torrents/{torrent}/pause", func(ctx context.Context, api control.API, name string, _ none) (control.Download, error) {
 		return api.Pause(ctx, name)
 	}),
-	plainly("PUT", "/v1/torrents/{torrent}/seed-until", func(ctx context.Context, api control.API, name string, q control.SeedGoal) (control.Download, error) {
-		return api.SeedUntil(ctx, name, q)
+	plainly("PUT", "/v1/torrents/{torrent}/seed-until", func(ctx context.Context, api control.API, name string, q goalRequest) (control.Download, error) {
+		return api.SeedUntil(ctx, name, control.SeedGoal(q))
 	}),
 	plainly("GET", "/v1/torrents/{torrent}/limits", func(ctx context.Context, api control.API, name string, _ none) (control.Limits, error) {
 		return api.SetLimits(ctx, name, control.LimitChange{})
@@ -102,6 +102,16 @@ func (q limitRequest) check() error {
 		if err := units.Rate(*limit).Check(); err != nil {
 			return badf("%s: %v", key, err)
 		}
+	}
+	return nil
+}
+
+// goalRequest is a goal that a seeding can have.
+type goalRequest control.SeedGoal
+
+func (q goalRequest) check() error {
+	if err := control.SeedGoal(q).Check(); err != nil {
+		return badf("%v", err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"sync"
 	"time"
 
@@ -103,9 +105,12 @@ func decode(body io.Reader, into any) error {
 	d := json.NewDecoder(limited)
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
+	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil
+	case errors.As(err, &kind):
+		return badf("%s: %.40s, want %s", cmp.Or(kind.Field, "the body"), kind.Value, kindOf(kind.Type))
 	case err != nil:
 		return badf("the body is not what is wanted here: %v", err)
 	case d.InputOffset() > maxRequest:
@@ -115,6 +120,19 @@ func decode(body io.Reader, into any) error {
 		return badf("something follows the JSON object of the body")
 	}
 	return nil
+}
+
+// kindOf is what JSON calls the values of a type.
+func kindOf(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Float64:
+		return "a number"
+	case reflect.Int64:
+		return "a whole number"
+	}
+	return "an object"
 }
 
 // stream writes events from one goroutine, the request's own, while do runs in

@@ -277,12 +277,18 @@ func TestRequestsThatMakeNoSenseChangeNothing(t *testing.T) {
 		"a limit below zero":   {"PATCH", "/v1/limits", `{"up_bytes_per_second": -5}`},
 		"a limit of a crawl":   {"PATCH", "/v1/torrents/x/limits", `{"down_bytes_per_second": 1}`},
 		"for ever":             {"POST", "/v1/wait", `{"timeout_seconds": 1e300}`},
+		"a ratio below zero":   {"PUT", "/v1/torrents/x/seed-until", `{"ratio": -1}`},
+		"a time below zero":    {"PUT", "/v1/torrents/x/seed-until", `{"ratio": 1, "seconds": -0.5}`},
+		"seeding for ever":     {"PUT", "/v1/torrents/x/seed-until", `{"seconds": 1e300}`},
+		"no number":            {"PUT", "/v1/torrents/x/seed-until", `{"ratio": "1"}`},
+		"no whole number":      {"PATCH", "/v1/limits", `{"up_bytes_per_second": 8192.` + strings.Repeat("1", 1000) + `}`},
+		"no object":            {"PATCH", "/v1/limits", `[]`},
 	} {
 		api := newRecorder()
 		w := httptest.NewRecorder()
 		handler(api).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), c.method, c.path, strings.NewReader(c.body)))
 		var r Refusal
-		if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil || w.Code != http.StatusBadRequest || r.Code != codeBadRequest || len(r.Text) > 300 {
+		if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil || w.Code != http.StatusBadRequest || r.Code != codeBadRequest || len(r.Text) > 300 || strings.Contains(r.Text, "Go ") {
 			t.Errorf("%s: %d %.300q (%v)", name, w.Code, w.Body, err)
 		}
 		if len(api.heard()) > 0 {
@@ -303,7 +309,7 @@ func FuzzRequests(f *testing.F) {
 		again(t, body, func(q getRequest) error { return q.check() })
 		again(t, body, func(q relocateRequest) error { return q.check() })
 		again(t, body, func(q waitRequest) error { return q.check() })
-		again(t, body, func(control.SeedGoal) error { return nil })
+		again(t, body, func(q goalRequest) error { return q.check() })
 		again(t, body, func(q limitRequest) error { return q.check() })
 	})
 }
