@@ -59,7 +59,7 @@ func (c *Client) Share(ctx context.Context, path, mtorrent string, progress func
 		return undo(err)
 	}
 	it, err := c.add(library.Entry{
-		Mtorrent: mtorrent, Path: path, ID: id, Whole: true, Size: mark.Size, ModTime: mark.ModTime,
+		Mtorrent: mtorrent, Path: path, Name: t.Name, ID: id, Whole: true, Size: mark.Size, ModTime: mark.ModTime,
 	}, t, file)
 	if err != nil {
 		return undo(errors.Join(err, file.Close()))
@@ -152,7 +152,7 @@ func (c *Client) Get(ctx context.Context, mtorrent, dest string) (_ control.Down
 	if err != nil {
 		return control.Download{}, fmt.Errorf("get: %w", err)
 	}
-	entry := library.Entry{Mtorrent: mtorrent, Path: path, ID: id}
+	entry := library.Entry{Mtorrent: mtorrent, Path: path, Name: t.Name, ID: id}
 	if adopted {
 		mark, err := file.Sync()
 		if err != nil {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ import (
 type item struct {
 	c     *Client
 	entry library.Entry
-	name  string // filename, once the .mtorrent has been read
+	name  string // filename in the .mtorrent
 	size  int64
 	note  string // what keeps it from running
 	// missing: its file or .mtorrent is gone or changed.
@@ -52,7 +53,7 @@ type item struct {
 
 func newItem(c *Client, e library.Entry) *item {
 	return &item{
-		c: c, entry: e, name: filepath.Base(e.Path), size: e.Size, note: "waits to be checked",
+		c: c, entry: e, name: cmp.Or(e.Name, filepath.Base(e.Path)), size: e.Size, note: "waits to be checked",
 		uploads: pace.NewGate(0), downloads: pace.NewFreeGate(0), claimed: make(chan struct{}, 1),
 	}
 }
@@ -83,6 +84,7 @@ func (it *item) load() {
 	}
 	c.mu.Lock()
 	it.name, it.size, it.note = t.Name, t.Size, "is being checked"
+	it.entry.Name = t.Name // an older mtor has not recorded it
 	paused := it.entry.Paused
 	c.mu.Unlock()
 	if paused {

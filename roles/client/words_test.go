@@ -227,9 +227,13 @@ func TestWhatWasNotLookedAtSinceTheStartSaysSo(t *testing.T) {
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	for _, d := range list {
-		if d.State != control.Checking || d.Note != "waits to be checked" {
+	for i, d := range list {
+		name := []string{"whole", "part"}[i] // in the torrent, whatever the file is called here
+		if d.State != control.Checking || d.Note != "waits to be checked" || d.Name != name {
 			t.Errorf("before it is checked: %+v", d)
+		}
+		if it, err := c.find(name); err != nil || it.entry.ID.String() != d.ID {
+			t.Errorf("before it is checked it is not found by its name: %v", err)
 		}
 	}
 	if n := c.Gauges().Downloads[control.Checking]; n != 2 {

@@ -19,16 +19,17 @@ import (
 // flags, torrent ID, Seq (uvarint), Size and ModTime (varint), Path (uvarint
 // length, bytes), and with flagHave the number of pieces (uvarint) and their
 // bits, eight a byte, lowest first. With flagSeeds, from format 2 on, SeedRatio
-// (8 bytes, IEEE 754, big-endian) and SeedTime, Sent and Seeded (varint) come
-// last. The checksum stands in for bbolt, which
-// checks none of its pages but two. Paths are kept as bytes: they need not be
-// UTF-8.
+// (8 bytes, IEEE 754, big-endian) and SeedTime, Sent and Seeded (varint) follow;
+// with flagName, from format 3 on, Name (uvarint length, bytes). The checksum
+// stands in for bbolt, which checks none of its pages but two. Paths are kept as
+// bytes: they need not be UTF-8.
 const (
 	flagWhole = 1 << iota
 	flagHave
 	flagPaused
 	flagSeeds
-	flagsKnown = flagWhole | flagHave | flagPaused | flagSeeds
+	flagName
+	flagsKnown = flagWhole | flagHave | flagPaused | flagSeeds | flagName
 )
 
 // maxPath bounds both paths, in bytes: a key of bbolt is no longer, and no
@@ -50,6 +51,11 @@ func (e *Entry) check() error {
 	}
 	if e.Have != nil && e.Have.Len() > torrentfmt.MaxPieces {
 		return fmt.Errorf("%d pieces: at most %d", e.Have.Len(), torrentfmt.MaxPieces)
+	}
+	if e.Name != "" {
+		if err := torrentfmt.CheckName(e.Name); err != nil {
+			return fmt.Errorf("name %q: %w", e.Name, err)
+		}
 	}
 	return e.checkSeeds()
 }
@@ -106,6 +112,9 @@ func encodeBody(e *Entry) []byte {
 	if e.seeds() {
 		flags |= flagSeeds
 	}
+	if e.Name != "" {
+		flags |= flagName
+	}
 	b := append([]byte{flags}, e.ID[:]...)
 	b = binary.AppendUvarint(b, e.Seq)
 	b = binary.AppendVarint(b, e.Size)
@@ -121,6 +130,10 @@ func encodeBody(e *Entry) []byte {
 		for _, n := range []int64{int64(e.SeedTime), e.Sent, int64(e.Seeded)} {
 			b = binary.AppendVarint(b, n)
 		}
+	}
+	if e.Name != "" {
+		b = binary.AppendUvarint(b, uint64(len(e.Name)))
+		b = append(b, e.Name...)
 	}
 	return b
 }
@@ -158,6 +171,11 @@ func decodeBody(b []byte) (*Entry, error) {
 		}
 		e.SeedTime, e.Sent, e.Seeded = time.Duration(d.varint()), d.varint(), time.Duration(d.varint())
 		if !e.seeds() || e.checkSeeds() != nil {
+			return nil, errEncoding
+		}
+	}
+	if flags&flagName != 0 {
+		if e.Name = string(d.bytes(d.uvarint())); torrentfmt.CheckName(e.Name) != nil {
 			return nil, errEncoding
 		}
 	}

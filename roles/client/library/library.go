@@ -32,7 +32,7 @@ const (
 	FileName = "state.db"
 	// Format is the version of the file's layout. A library of a newer one is
 	// refused.
-	Format = 2
+	Format = 3
 	// lockWait is how long Open waits for another client that is just ending.
 	lockWait = time.Second
 )
@@ -54,6 +54,7 @@ var (
 type Entry struct {
 	Mtorrent string         // the .mtorrent's absolute path: the key
 	Path     string         // the shared file or the destination, absolute
+	Name     string         // the filename in the .mtorrent; empty if it was recorded by an older mtor
 	ID       torrentfmt.ID  // of the .mtorrent as it was when it was added
 	Seq      uint64         // the order of adding, from 1; set by Add and kept by Update
 	Whole    bool           // the file is complete under its final name

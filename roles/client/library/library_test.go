@@ -86,7 +86,7 @@ func TestEverythingSurvivesAReopenInTheOrderOfAdding(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "deep", "state")
 	l := open(t, dir)
 	z, a, m := add(t, l, entry("z")), add(t, l, entry("a")), entry("m")
-	m.Path = "/data/not utf-8 \xff\xfe"
+	m.Path, m.Name = "/data/not utf-8 \xff\xfe", "data.bin"
 	m.Have = bitset.New(70).Set(0).Set(69)
 	add(t, l, m)
 	if z.Seq >= a.Seq || a.Seq >= m.Seq || z.Seq == 0 {
@@ -317,7 +317,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	wantRefused(t, data, ErrNewer)
 }
 
-// The entries of format 1 are those of format 2 that say nothing new.
+// The entries of formats 1 and 2 are those of format 3 that say nothing new.
 func TestOlderFormatIsTakenOver(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir)
@@ -418,6 +418,18 @@ func TestClosedLibraryAnswersWithErrors(t *testing.T) {
 	}
 }
 
+func TestNameThatNoFileCouldHaveIsRefused(t *testing.T) {
+	l := open(t, t.TempDir())
+	e := entry("a")
+	e.Name = "a/b"
+	if err := l.Add(e); err == nil {
+		t.Error("taken")
+	}
+	if got, err := decodeBody(encodeBody(e)); err == nil {
+		t.Errorf("read as %+v", got)
+	}
+}
+
 func TestEncodedEntriesComeBackTheSame(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		e := &Entry{
@@ -435,6 +447,9 @@ func TestEncodedEntriesComeBackTheSame(t *testing.T) {
 			e.SeedTime = time.Duration(rapid.Int64Min(0).Draw(rt, "seed time"))
 			e.Sent = rapid.Int64Min(0).Draw(rt, "sent")
 			e.Seeded = time.Duration(rapid.Int64Min(0).Draw(rt, "seeded"))
+		}
+		if rapid.Bool().Draw(rt, "named") {
+			e.Name = rapid.StringMatching("[a-zé ]{1,50}").Filter(func(s string) bool { return torrentfmt.CheckName(s) == nil }).Draw(rt, "name")
 		}
 		if !e.Whole && rapid.Bool().Draw(rt, "pieces known") {
 			e.Have = bitset.New(uint(rapid.IntRange(0, 200).Draw(rt, "pieces")))
@@ -463,6 +478,8 @@ func FuzzDecodeEntry(f *testing.F) {
 	e.Whole = true
 	f.Add(encodeBody(e))
 	e.Paused, e.SeedRatio, e.SeedTime, e.Sent, e.Seeded = true, 1.5, time.Hour, 1<<40, time.Minute
+	f.Add(encodeBody(e))
+	e.Name = "data.bin"
 	f.Add(encodeBody(e))
 	f.Add([]byte{flagHave})
 	f.Fuzz(func(t *testing.T, body []byte) {
