@@ -84,6 +84,32 @@ func TestChangedFileIsNotSeededAfterARestart(t *testing.T) {
 	c.shows("[S] other")
 }
 
+func TestSeededFileThatIsGoneIsNamedInTheLogWithWhatToDo(t *testing.T) {
+	t.Parallel()
+	s := newSwarm(t)
+	s.write("data", 3*pieceSize, 1)
+	c := s.client(10, "client")
+	c.do("share data x.mtorrent")
+	s.allList(s.id("x.mtorrent"), whole(c)...)
+	if err := os.Rename(s.path("data"), s.path("away")); err != nil {
+		t.Fatal(err)
+	}
+	d := s.client(11, "downloader")
+	d.do("get x.mtorrent copy") // so that it is looked for
+	s.logs("client.log", `msg="seeded file is gone or changed: its torrent is no longer offered" name=data`, s.path("data")+": piece ",
+		": the file is gone", "put the right file there and resume the torrent, or remove it")
+	c.quit()
+	c.start()
+	s.logs("client.log", `msg="torrent no longer offered" name=data`,
+		s.path("data")+": there is no such file or folder: put it back and resume the torrent, relocate it if it was moved, or remove it")
+	if log := string(s.text("client.log")); strings.Contains(log, "stat ") || strings.Contains(log, "statat") || strings.Contains(log, "open ") {
+		t.Errorf("a system call is named:\n%s", log)
+	}
+	c.do("relocate x.mtorrent away") // as the log says
+	d.do("wait --timeout 60s")
+	s.same("away", "copy")
+}
+
 func TestForeignFileAtTheDestinationIsRefusedAndUntouched(t *testing.T) {
 	t.Parallel()
 	s := newSwarm(t)

@@ -67,7 +67,7 @@ func (l *roleLog) close() {
 }
 
 func newLogger(w io.Writer, format string, least slog.Leveler) *slog.Logger {
-	o := &slog.HandlerOptions{Level: least, ReplaceAttr: nameCodes}
+	o := &slog.HandlerOptions{Level: least, ReplaceAttr: inWords}
 	if format == config.LogJSON {
 		o.ReplaceAttr = asInText
 		return slog.New(slog.NewJSONHandler(w, o))
@@ -78,7 +78,7 @@ func newLogger(w io.Writer, format string, least slog.Leveler) *slog.Logger {
 // asInText has JSON hold what the text form shows of values that have a text: a
 // duration with its unit, an ID in hex digits rather than a list of numbers.
 func asInText(groups []string, a slog.Attr) slog.Attr {
-	a = nameCodes(groups, a)
+	a = inWords(groups, a)
 	if v, ok := a.Value.Any().(fmt.Stringer); ok && a.Value.Kind() != slog.KindTime {
 		return slog.String(a.Key, fmt.Sprint(v))
 	}

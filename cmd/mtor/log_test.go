@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -56,6 +58,23 @@ func TestLogSaysWhatACodeMeans(t *testing.T) {
 		`error="ask: session closed by the peer (it quits)"`,
 		`error="stream aborted by this side (over a limit there)"`,
 		`error="session lost: reset (code 8)"`,
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %s in\n%s", want, b.String())
+		}
+	}
+}
+
+func TestLogNamesTheFileAndNoSystemCall(t *testing.T) {
+	var b strings.Builder
+	log := newLogger(&b, config.LogText, slog.LevelInfo)
+	log.Info("one", "error", fmt.Errorf("%w: mend that", &fs.PathError{Op: "statat", Path: "/a b", Err: syscall.ENOENT}))
+	log.Info("two", "error", &os.LinkError{Op: "renameat", Old: "/a", New: "/b", Err: syscall.EROFS})
+	log.Info("three", "error", &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.EACCES)})
+	for _, want := range []string{
+		`error="/a b: there is no such file or folder: mend that"`,
+		`error="/b: the file system is read-only"`,
+		`error="dial tcp: connect: permission denied"`,
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %s in\n%s", want, b.String())

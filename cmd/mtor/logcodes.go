@@ -3,19 +3,27 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"strings"
 
+	"github.com/mtor-dev/mtor/plain"
 	"github.com/mtor-dev/mtor/roles/wire"
 	"github.com/mtor-dev/mtor/transport"
 )
 
-// nameCodes says in a log's errors what their codes mean: transports carry them
-// and do not know.
-func nameCodes(_ []string, a slog.Attr) slog.Attr {
+// inWords says in a log's errors what their codes mean, since transports carry them
+// and do not know, and what the system says of a file without its calls' names.
+func inWords(_ []string, a slog.Attr) slog.Attr {
 	err, ok := a.Value.Any().(error)
 	if !ok {
 		return a
+	}
+	var file *fs.PathError
+	var link *os.LinkError
+	if errors.As(err, &file) || errors.As(err, &link) {
+		return slog.String(a.Key, plain.Error(err).Error())
 	}
 	var code transport.Code
 	var stream *transport.AbortError

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -214,8 +215,8 @@ func TestWhatIsMissingOrChangedAtStartIsKeptAndNotServed(t *testing.T) {
 			}
 			c, _ = start(t, network, filepath.Join(dir, "state"))
 			awaitState(t, c, control.Missing)
-			if d := only(t, c); d.Note == "" {
-				t.Error("it does not say what is wrong")
+			if d := only(t, c); !strings.Contains(d.Note, dir) || strings.Contains(name, "file") && !strings.Contains(d.Note, "resume the torrent") {
+				t.Errorf("it does not say what is wrong, and what to do: %q", d.Note)
 			}
 			c.mu.Lock()
 			served := len(c.running)

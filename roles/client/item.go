@@ -134,10 +134,14 @@ func (it *item) lose(err error) {
 }
 
 func (it *item) loseLocked(err error) {
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w: put it back and restart the client, or remove the torrent", err)
+	var mismatch *storage.MismatchError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = fmt.Errorf("%w: put it back and resume the torrent, relocate it if it was moved, or remove it", err)
+	case errors.As(err, &mismatch):
+		err = fmt.Errorf("%w: put the right one there and resume the torrent, or remove it", err)
 	}
-	it.c.log.Warn("torrent not announced", "mtorrent", it.entry.Mtorrent, "path", it.entry.Path, "error", err)
+	it.c.log.Warn("torrent no longer offered", "name", it.name, "mtorrent", it.entry.Mtorrent, "path", it.entry.Path, "error", err)
 	it.missing, it.run, it.note = true, nil, plain.Error(err).Error()
 	it.c.notifyLocked()
 }
@@ -340,7 +344,7 @@ func (it *item) download() control.Download {
 		}
 		return d
 	case control.Failed:
-		d.Note = plain.Error(st.Err).Error() + ": mend that, then get it again"
+		d.Note = plain.Error(st.Err).Error() + ": mend that and resume it, or remove it"
 	case control.NoRoom:
 		d.Note = st.Paused.Error() + ": it goes on when there is"
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/bits-and-blooms/bitset"
 
+	"github.com/mtor-dev/mtor/plain"
 	"github.com/mtor-dev/mtor/torrentfmt"
 )
 
@@ -196,7 +197,11 @@ func (f *File) stillThere(i int) error {
 		f.have.ClearAll()
 	}
 	f.nhave = int(f.have.Count())
-	return &PieceError{Path: f.path, Piece: i, Err: fmt.Errorf("%w: %w", ErrChanged, err)}
+	changed := fmt.Errorf("%w: %w", ErrChanged, err)
+	if errors.Is(err, fs.ErrNotExist) && f.have.None() {
+		changed = plain.Say(changed, "the file is gone")
+	}
+	return &PieceError{Path: f.path, Piece: i, Err: changed}
 }
 
 // Mark is the mark to record: of a download the present one, of a whole file

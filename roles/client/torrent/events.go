@@ -100,8 +100,12 @@ func (e spoiled) apply(s *swarm) {
 	if s.Progress().Err != nil {
 		level = slog.LevelDebug // once is enough: the others are found one by one
 	}
-	s.o.Log.Log(s.fetching, level, "seeded file changed: what it has no longer is withdrawn",
-		"pieces", lost.Count(), "left", now.Count(), "error", e.err)
+	facts := []any{"pieces", lost.Count(), "left", now.Count(), "error", e.err, "mend", "put the right file there and resume the torrent, or remove it"}
+	if now.None() {
+		s.o.Log.Log(s.fetching, level, "seeded file is gone or changed: its torrent is no longer offered", facts...)
+	} else {
+		s.o.Log.Log(s.fetching, level, "seeded file changed: what it has no longer is withdrawn", facts...)
+	}
 	pieces := make([]uint32, 0, lost.Count())
 	for i := range lost.EachSet() {
 		pieces = append(pieces, uint32(i))
