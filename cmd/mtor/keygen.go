@@ -35,7 +35,7 @@ that is there already is never replaced.
 				return fmt.Errorf("%s is there already, and a swarm key is never replaced: name another file", args[0])
 			}
 			if err != nil {
-				return fmt.Errorf("keygen: %w", err)
+				return fmt.Errorf("keygen: %w", aboutKey(args[0], err))
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "wrote %s: give it to the swarm's trackers and clients (--swarm-key), and to nobody else\n", args[0])
 			return err

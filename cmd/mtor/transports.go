@@ -3,8 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 
 	"github.com/mtor-dev/mtor/config"
 	"github.com/mtor-dev/mtor/transport"
@@ -83,7 +86,7 @@ func credentials(keyFile, swarmKeyFile string, log *slog.Logger) (*identity.Cred
 	}
 	key, err := identity.OpenKey(keyFile)
 	if err != nil {
-		return nil, keyError("node key", err)
+		return nil, keyError("node key", aboutKey(keyFile, err))
 	}
 	creds := identity.New(key, swarm)
 	log.Info("node key", "id", creds.ID(), "file", keyFile, "private", creds.Private())
@@ -97,4 +100,19 @@ func keyError(what string, err error) error {
 		return usageError(wrapped)
 	}
 	return wrapped
+}
+
+// aboutKey has an error be about the key file that is wanted, where it names a
+// temporary one beside that.
+func aboutKey(file string, err error) error {
+	beside := func(other string) bool { return filepath.Dir(other) == filepath.Dir(file) }
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path) && beside(path.Path):
+		return &fs.PathError{Op: path.Op, Path: file, Err: path.Err}
+	case errors.As(err, &link) && beside(link.New):
+		return &fs.PathError{Op: link.Op, Path: file, Err: link.Err}
+	}
+	return err
 }
