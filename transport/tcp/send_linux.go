@@ -122,12 +122,20 @@ func (f *fileSender) frame(file *os.File, raw syscall.RawConn, off int64, n int)
 func (f *fileSender) copyRest(file *os.File) error {
 	buf := buffers.Get().(*buffer)
 	defer buffers.Put(buf)
-	if _, err := file.ReadAt(buf.bytes[:f.left], f.off); err == io.EOF {
-		return ErrFileShrank
-	} else if err != nil {
-		return fmt.Errorf("read the file to send: %w", err)
+	for f.left > 0 {
+		part := buf.bytes[:min(f.left, copiedPayload)]
+		if _, err := file.ReadAt(part, f.off); err == io.EOF {
+			return ErrFileShrank
+		} else if err != nil {
+			return fmt.Errorf("read the file to send: %w", err)
+		}
+		if err := f.s.tx.write(part); err != nil {
+			return err
+		}
+		f.off += int64(len(part))
+		f.left -= len(part)
 	}
-	return f.s.tx.write(buf.bytes[:f.left])
+	return nil
 }
 
 // sendSection sends what is left of a section of a regular file, and moves the

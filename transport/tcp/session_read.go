@@ -309,7 +309,7 @@ func (s *session) discard(n int) error {
 	buf := buffers.Get().(*buffer)
 	defer buffers.Put(buf)
 	for n > 0 {
-		k, err := s.next(buf.bytes[:n], n)
+		k, err := s.next(buf.bytes[:min(n, len(buf.bytes))], n)
 		if err != nil {
 			return err
 		}

@@ -8,16 +8,16 @@ import (
 	"unsafe"
 )
 
-// buffer is maxPayload bytes that begin on a page: the kernel copies to and
+// buffer is copiedPayload bytes that begin on a page: the kernel copies to and
 // from them a quarter faster than to and from odd places.
 type buffer struct{ bytes []byte }
 
 const pageSize = 4096
 
 var buffers = sync.Pool{New: func() any {
-	b := make([]byte, maxPayload+pageSize)
+	b := make([]byte, copiedPayload+pageSize)
 	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(b))) % pageSize
-	return &buffer{b[skip:][:maxPayload:maxPayload]}
+	return &buffer{b[skip:][:copiedPayload:copiedPayload]}
 }}
 
 // transmit is the state of the write side; it belongs to its owner.

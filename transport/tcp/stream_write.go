@@ -134,7 +134,7 @@ func (st *stream) write(p []byte) (int, error) {
 		return 0, st.writeErr()
 	}
 	for sent := 0; ; {
-		n, err := st.beginFrame(len(p) - sent)
+		n, err := st.beginFrame(min(len(p)-sent, copiedPayload))
 		if err != nil {
 			return sent, err
 		}

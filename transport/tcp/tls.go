@@ -106,10 +106,10 @@ type records struct {
 	kept *sealed    // nil: everything leaves at once
 }
 
-// sealed is room for the records of a frame of maxPayload.
+// sealed is room for the records of a frame of copiedPayload.
 type sealed struct {
 	n     int
-	bytes [maxPayload + 4<<10]byte
+	bytes [copiedPayload + 4<<10]byte
 }
 
 var sealedFrames = sync.Pool{New: func() any { return new(sealed) }}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -108,6 +109,7 @@ func (f *fetcher) overSession(ctx context.Context, w way, next *atomic.Int64, c 
 					err = fetchPiece(ctx, sess, i, buf, c)
 				}
 				<-slots
+				runtime.Gosched() // the next request leaves before this piece is checked
 				if err == nil && i < f.sink.pieces() {
 					err = f.sink.put(i, buf)
 				}

@@ -32,14 +32,14 @@ const (
 	// another may go, so that a peer that takes nothing costs nobody his turn.
 	lendAfter = 200 * time.Millisecond
 	// maxBegun is how many pieces of one peer may be under way or stand still at
-	// once. Each of them may cost a buffer of maxStep.
+	// once. Each of them may cost a buffer of 128 KiB in the transport.
 	maxBegun = 32
 	// maxMembers bounds the memory of who had the last turn.
 	maxMembers = 2048
 
-	// maxStep is how many bytes go at once when nothing limits them, and
-	// limitedStep when something does.
-	maxStep     = 128 << 10
+	// maxStep is how many bytes go at once when nothing limits them, a piece,
+	// and limitedStep when something does.
+	maxStep     = 512 << 10
 	limitedStep = 64 << 10
 	// minStep keeps the smallest limits from sending single bytes.
 	minStep = 1 << 10

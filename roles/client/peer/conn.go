@@ -109,6 +109,7 @@ type Conn struct {
 	used   time.Time // when a link or a piece was last alive
 	ended  bool
 	open   atomic.Int32 // streams
+	stride atomic.Int64 // the last [nextStride]; 0 at first
 	faults *rate.Limiter
 	wg     sync.WaitGroup
 }

@@ -18,10 +18,24 @@ const (
 	// with the word to come back, before the fetcher takes the silence for a
 	// stall (StallTimeout).
 	turnTimeout = 5 * time.Second
-	// takeTimeout bounds the sending of one step of a piece, 128 KiB at most: a
-	// peer slower than 4 KiB/s would find it sooner elsewhere.
+	// takeTimeout bounds the sending of each minStride of a piece: a peer slower
+	// than 4 KiB/s would find it sooner elsewhere.
 	takeTimeout = 30 * time.Second
+
+	// A peer is sent a piece in strides, multiples of minStride, that take it
+	// strideTime or so: whatever else it is to hear, and that it no longer wants
+	// the piece, waits for no longer. A whole piece at once saves a tenth of the
+	// CPU time.
+	minStride  = 128 << 10
+	strideTime = 100 * time.Millisecond
 )
+
+// nextStride is the stride to take when n bytes, more than none, have left in
+// the time that they took.
+func nextStride(n int64, took time.Duration) int64 {
+	n = int64(float64(n) * strideTime.Seconds() / max(took, time.Microsecond).Seconds())
+	return max(min(n, torrentfmt.PieceSize)/minStride, 1) * minStride
+}
 
 // serve sends one piece when its turn has come.
 func (c *Conn) serve(ctx context.Context, st transport.Stream, p *wire.Piece) error {
@@ -67,7 +81,7 @@ func (c *Conn) sendPiece(ctx context.Context, st transport.Stream, local Local, 
 	}
 	for at := int64(0); at < section.Size(); {
 		n, err := pass.Move(ctx, func() (int64, error) {
-			want := min(pass.Step(), section.Size()-at)
+			want := min(pass.Step(), max(c.stride.Load(), minStride), section.Size()-at)
 			n, err := c.send(st, part(section, at, want))
 			local.Served(n, c.sess.Scheme())
 			if link != nil {
@@ -129,10 +143,16 @@ func (c *Conn) turn(ctx context.Context, local Local) (*pace.Pass, error) {
 
 // send sends one step of a piece.
 func (c *Conn) send(st transport.Stream, step *io.SectionReader) (int64, error) {
-	if err := st.SetDeadline(time.Now().Add(takeTimeout)); err != nil {
+	begun := time.Now()
+	strides := (step.Size() + minStride - 1) / minStride
+	if err := st.SetDeadline(begun.Add(time.Duration(strides) * takeTimeout)); err != nil {
 		return 0, err
 	}
-	return st.ReadFrom(step)
+	n, err := st.ReadFrom(step)
+	if n > 0 {
+		c.stride.Store(nextStride(n, time.Since(begun)))
+	}
+	return n, err
 }
 
 // part is n bytes of a section from at on, as a section of what that one reads
