@@ -61,6 +61,7 @@ Exit codes: 0 ended by SIGTERM, 1 failed, 2 wrong usage, 130 interrupted.`,
 			}
 			return profiled(profile, func() error {
 				ctx := cmd.Context()
+				movingPieces()
 				s, err := carry.NewServer(ctx, carry.ServeOptions{Addr: addr, Dir: tempDir(dir), Size: bytes, Kinds: kinds})
 				if err != nil {
 					return fmt.Errorf("bench serve: %w", err)
@@ -132,6 +133,7 @@ interrupted.`,
 					o.Addr = net.JoinHostPort(o.Addr, benchPort)
 				}
 			}
+			movingPieces()
 			var r *carry.Report
 			err = profiled(profile, func() error {
 				if o.Addr == "" {

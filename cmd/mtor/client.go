@@ -167,6 +167,7 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 		return err
 	}
 	defer watched.close()
+	movingPieces()
 	var made atomic.Pointer[client.Client]
 	role, err := client.New(ctx, client.Options{
 		ID:   peer.ID(creds.ID()),

@@ -187,6 +187,7 @@ func aloneClient(ctx context.Context, c config.Client, state string, log *slog.L
 	if err != nil {
 		return nil, err
 	}
+	movingPieces()
 	role, err := client.New(ctx, client.Options{
 		ID: peer.ID(creds.ID()), Addr: c.ListenAddr(), Advertise: advertise, Trackers: c.Trackers, StateDir: state,
 		Listen: carry.listen, Dial: carry.dial, DialKeyed: carry.keyed,

@@ -9,7 +9,8 @@
 //
 //   - a transport carries a stream for each piece, with so many in flight, as a
 //     download does: a request of four bytes, the piece by ReadFrom from the
-//     file, ReadFull into a page-aligned buffer;
+//     file, ReadFull into a page-aligned buffer; four of them are sent at once,
+//     as many as a client sends to one peer;
 //   - bare TCP is the whole file by sendfile(2) where there is one, read into
 //     the same buffers, which two or more goroutines check and write;
 //   - bare TLS is the same under the TLS 1.3 of the standard library, the file

@@ -31,6 +31,10 @@ import (
 // who measures has two or three.
 const maxServed = 64
 
+// sentAtOnce is how many pieces of one session are sent at once, as many as a
+// client sends to one peer; what is asked for beyond that waits.
+const sentAtOnce = 4
+
 // controlSilence ends a control connection that asks nothing for longer than a
 // round takes.
 const controlSilence = roundTimeout + time.Minute
@@ -363,6 +367,7 @@ func (s *Server) acceptSessions(ctx context.Context, stop context.CancelCauseFun
 			return
 		}
 		defer f.Close()
+		turns := make(chan struct{}, sentAtOnce)
 		var streams sync.WaitGroup
 		defer func() {
 			sess.Close() // ends them
@@ -373,12 +378,12 @@ func (s *Server) acceptSessions(ctx context.Context, stop context.CancelCauseFun
 			if err != nil {
 				return
 			}
-			streams.Go(func() { _ = s.servePiece(st, f) }) // the fetcher has the error
+			streams.Go(func() { _ = s.servePiece(st, f, turns) }) // the fetcher has the error
 		}
 	})
 }
 
-func (s *Server) servePiece(st transport.Stream, f *os.File) error {
+func (s *Server) servePiece(st transport.Stream, f *os.File, turns chan struct{}) error {
 	defer st.Close()
 	if err := st.SetDeadline(time.Now().Add(pieceTimeout)); err != nil {
 		return err
@@ -387,6 +392,8 @@ func (s *Server) servePiece(st transport.Stream, f *os.File) error {
 	if _, err := st.ReadFull(ask[:]); err != nil {
 		return err
 	}
+	turns <- struct{}{}
+	defer func() { <-turns }()
 	at := int64(binary.BigEndian.Uint32(ask[:])) * torrentfmt.PieceSize
 	_, err := st.ReadFrom(io.NewSectionReader(f, at, torrentfmt.PieceSize))
 	return err
