@@ -154,6 +154,58 @@ func TestPrivateSwarmServesItsMembersAlone(t *testing.T) {
 	s.allList(id, append(members, late.addr+" whole")...)
 }
 
+// turnsAway waits until a role shows that it refused somebody over a transport, and
+// for this reason.
+func (s *swarm) turnsAway(p *process.Process, role, transport, reason string) {
+	s.Helper()
+	url := "http://" + s.said(p, "metrics on ") + "/metrics"
+	series := "\nmtor_" + role + `_handshakes_refused_total{reason="` + reason + `",transport="` + transport + `"} `
+	tick := time.NewTicker(20 * time.Millisecond) // a counter has no event
+	defer tick.Stop()
+	for {
+		_, n, there := strings.Cut(s.get(url), series)
+		if !there {
+			s.Fatalf("%s does not show %s", url, series)
+		}
+		if !strings.HasPrefix(n, "0\n") {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-s.ctx.Done():
+			s.Fatalf("%s still shows %s0", url, series)
+		}
+	}
+}
+
+// The operator of a private swarm sees who knocks, and why a machine of his own does
+// not get in.
+func TestOperatorOfAPrivateSwarmSeesWhoIsRefusedAndWhy(t *testing.T) {
+	t.Parallel()
+	s := newSwarm(t, false, false)
+	for _, tr := range s.trackers {
+		tr.args = append(tr.args, "--metrics", "127.0.0.1:0")
+	}
+	s.private()
+	s.runs("keygen", "swarm", "other.key")
+	s.write("data", 1000, 1)
+	s.client(30, "stranger").do("share data stranger.mtorrent")
+	for _, tr := range s.trackers {
+		s.turnsAway(tr.Process, "tracker", "tcp", "no_key")
+		tr.logs(`msg="handshake refused" from=`+s.ip(30)+":", "transport=tcp reason=no_key", "it speaks in the clear", "--swarm-key")
+	}
+	for i, transport := range []string{"tls", "quic"} {
+		c := s.client(31+i, transport, "--swarm-key", "other.key", "--transport", transport)
+		c.do("share data " + transport + ".mtorrent")
+		s.turnsAway(s.trackers[0].Process, "tracker", transport, "broke_off")
+	}
+	s.trackers[0].logs("from="+s.ip(31)+":", "transport=tls reason=broke_off", "they were given different ones")
+	member := s.client(10, "member", "--swarm-key", "swarm.key", "--metrics", "127.0.0.1:0")
+	s.shut(member.addr, s.carriers(identity.Ephemeral())[:1])
+	s.turnsAway(member.Process, "client", "tcp", "no_key")
+	s.logs("member.log", "transport=tcp reason=no_key")
+}
+
 // One that has a tracker's address, and not the key, gets no row of the other,
 // nor gives it any.
 func TestTrackerWithoutTheKeyIsNoTrackerOfThePrivateSwarm(t *testing.T) {

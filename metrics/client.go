@@ -19,6 +19,7 @@ var DownloadStates = []string{"checking", "downloading", "queued", "no_room", "s
 // Client counts what a client does. Its methods may be called from many
 // goroutines; none waits for a scrape.
 type Client struct {
+	refusals
 	by      map[string]*carried
 	results map[string]prometheus.Counter
 	bans    prometheus.Counter
@@ -65,6 +66,8 @@ func NewClient(reg prometheus.Registerer, read func() ClientGauges) *Client {
 		Help: "Pieces asked of peers, by what came of it.",
 	}, []string{"result"})
 	c := &Client{
+		refusals: newRefusals(reg, "mtor_client_handshakes_refused_total"),
+
 		by:      map[string]*carried{},
 		results: map[string]prometheus.Counter{},
 		bans: prometheus.NewCounter(prometheus.CounterOpts{

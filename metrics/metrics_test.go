@@ -121,7 +121,7 @@ func TestMetricsAreServedAsText(t *testing.T) {
 // labels are all that a metric of mtor's may be split by: no name that a
 // stranger chooses is among them.
 var labels = []string{
-	"transport", "result", "state", "request", "peer", "of", "role", "version", "commit", "go_version",
+	"transport", "result", "reason", "state", "request", "peer", "of", "role", "version", "commit", "go_version",
 }
 
 func TestLabelsAreOfAFewKnownKinds(t *testing.T) {
@@ -154,12 +154,15 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 	c.Chose("quic")
 	c.FellBack("quic")
 	c.Banned()
+	c.Refused("quic", "broke_off")
+	c.Refused("quic", "a reason that there is not")
 	tr := NewTracker(reg, []string{"b:1"}, func() TrackerGauges {
 		return TrackerGauges{Rows: 4, Peers: []PeerGauges{{Peer: "b:1", Connected: true, Known: true, Behind: 5}, {Peer: "c:1"}}}
 	})
 	tr.Answered("announce", "too_many", time.Second)
 	tr.SyncLag("b:1", time.Second)
 	tr.Repaired("b:1", 3)
+	tr.Refused("tcp", "no_key")
 	got := map[string]float64{}
 	families, err := reg.Gather()
 	if err != nil {
@@ -180,6 +183,7 @@ func TestWhatIsCountedIsShown(t *testing.T) {
 		"mtor_client_dialled_total quic": 1, "mtor_client_fallbacks_total quic": 1, "mtor_client_bans_total": 1, "mtor_client_sessions tcp": 3,
 		"mtor_client_downloads seeding": 2, "mtor_client_wanted_bytes": 7,
 		"mtor_tracker_requests_total announce too_many": 1, "mtor_tracker_sync_lag_seconds b:1": 1,
+		"mtor_client_handshakes_refused_total broke_off quic": 1, "mtor_tracker_handshakes_refused_total no_key tcp": 1,
 		"mtor_tracker_repairs_total b:1": 3, "mtor_tracker_rows": 4, "mtor_tracker_sync_behind_rows b:1": 5,
 		"mtor_tracker_sync_connected b:1": 1, "mtor_tracker_sync_connected c:1": 0,
 	} {

@@ -12,6 +12,7 @@ var Requests = []string{"announce", "seederlist", "remove", "leave", "renew", "p
 // Tracker counts what a tracker does. Its methods may be called from many
 // goroutines; none waits for a scrape.
 type Tracker struct {
+	refusals
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
 	lag      *prometheus.HistogramVec
@@ -46,6 +47,8 @@ type PeerGauges struct {
 // each scrape.
 func NewTracker(reg prometheus.Registerer, peers []string, read func() TrackerGauges) *Tracker {
 	t := &Tracker{
+		refusals: newRefusals(reg, "mtor_tracker_handshakes_refused_total"),
+
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mtor_tracker_requests_total",
 			Help: "Requests of clients that were answered, by their result: ok, or why they were refused.",

@@ -227,7 +227,7 @@ func benchKinds(addr string, congestion []string, stderr io.Writer) (kinds []car
 
 // benchTables are those of a node whose key nobody keeps.
 func benchTables(addr, congestion string, stderr io.Writer) (listen, dial transport.Table, err error) {
-	t, err := carriers{addr, config.TransportAuto, congestion, identity.Ephemeral(), slog.New(slog.NewTextHandler(stderr, nil))}.tables()
+	t, err := carriers{addr, config.TransportAuto, congestion, identity.Ephemeral(), slog.New(slog.NewTextHandler(stderr, nil)), nil}.tables()
 	return t.listen, t.dial, err
 }
 

@@ -158,7 +158,8 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
-	carry, err := carriers{c.ListenAddr(), c.Transport, c.TCP.Congestion, creds, log.Logger}.tables()
+	knocks := newKnocks(log.Logger)
+	carry, err := carriers{c.ListenAddr(), c.Transport, c.TCP.Congestion, creds, log.Logger, knocks.refused}.tables()
 	if err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
@@ -175,7 +176,7 @@ func runClient(ctx context.Context, c config.Client, from config.Sources) error 
 		UploadLimit: int64(c.UploadLimit), DownloadLimit: int64(c.DownloadLimit),
 		MaxPeers: c.MaxPeers, MaxDownloads: c.MaxDownloads,
 		OnComplete: c.Hooks.Complete, Version: buildVersion(), Log: log.Logger,
-		Observe: watched.watchClient(clientFolders(state, c), &made),
+		Observe: watched.watchClient(clientFolders(state, c), &made, knocks),
 	})
 	if err != nil {
 		return fmt.Errorf("client: %w", err)

@@ -183,7 +183,7 @@ func aloneClient(ctx context.Context, c config.Client, state string, log *slog.L
 	if err != nil {
 		return nil, err
 	}
-	carry, err := carriers{c.ListenAddr(), c.Transport, c.TCP.Congestion, creds, log}.tables()
+	carry, err := carriers{c.ListenAddr(), c.Transport, c.TCP.Congestion, creds, log, newKnocks(log).refused}.tables()
 	if err != nil {
 		return nil, err
 	}

@@ -241,7 +241,7 @@ func newAsked(cmd *cobra.Command, t *torrentfmt.Torrent) (*asked, error) {
 	if err != nil {
 		return nil, err
 	}
-	carry, err := carriers{c.ListenAddr(), c.Transport, c.TCP.Congestion, creds, slog.New(slog.DiscardHandler)}.tables()
+	carry, err := carriers{c.ListenAddr(), c.Transport, c.TCP.Congestion, creds, slog.New(slog.DiscardHandler), nil}.tables()
 	if err != nil {
 		return nil, err
 	}

@@ -270,7 +270,7 @@ func doctorOf(listen, own, transport, swarmKeyFile string, trackers []string) (o
 	}
 	o.ID, o.Dials = creds.ID(), config.Schemes(transport, creds.Private())
 	o.Tools.SwarmKey, o.Tools.SetSwarmKey = cmp.Or(swarmKeyFile, "/etc/mtor/swarm.key"), swarmKeyFile == ""
-	carry, err := carriers{listen, transport, "", creds, slog.New(slog.DiscardHandler)}.tables()
+	carry, err := carriers{listen, transport, "", creds, slog.New(slog.DiscardHandler), nil}.tables()
 	o.Carriers = carry.listen
 	return o, err
 }

@@ -15,8 +15,8 @@ import (
 )
 
 // watchTracker has a tracker counted that is yet to be made; role is where it
-// will be found.
-func (m *monitor) watchTracker(c config.Tracker, role *atomic.Pointer[tracker.Tracker]) tracker.Observer {
+// will be found, and k who knocks there.
+func (m *monitor) watchTracker(c config.Tracker, role *atomic.Pointer[tracker.Tracker], k *knocks) tracker.Observer {
 	if !m.on() {
 		return tracker.Observer{}
 	}
@@ -33,6 +33,7 @@ func (m *monitor) watchTracker(c config.Tracker, role *atomic.Pointer[tracker.Tr
 		}
 		return g
 	})
+	k.count = t.Refused
 	return tracker.Observer{
 		SyncLag: t.SyncLag, Answered: t.Answered, Committed: t.Committed, Repaired: t.Repaired,
 		CaughtUp: func(peer string, entries int, _ time.Duration) { t.CaughtUp(peer, entries) },
@@ -51,8 +52,8 @@ func trackerHealth(t *tracker.Tracker) func() metrics.Health {
 }
 
 // watchClient has a client counted that is yet to be made; role is where it will
-// be found.
-func (m *monitor) watchClient(folders []metrics.Folder, role *atomic.Pointer[client.Client]) client.Observer {
+// be found, and k who knocks there.
+func (m *monitor) watchClient(folders []metrics.Folder, role *atomic.Pointer[client.Client], k *knocks) client.Observer {
 	if !m.on() {
 		return client.Observer{}
 	}
@@ -72,6 +73,7 @@ func (m *monitor) watchClient(folders []metrics.Folder, role *atomic.Pointer[cli
 		}
 		return g
 	})
+	k.count = c.Refused
 	return client.Observer{
 		Torrents: torrent.Observer{
 			Received: c.PieceReceived, Sent: c.PieceSent, Ended: c.PieceEnded, Banned: c.Banned,

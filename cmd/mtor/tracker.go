@@ -132,7 +132,8 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 	if !creds.Private() {
 		log.Info("replication is open: whoever calls from an address of the other trackers is taken for one; a swarm key would ask for proof", "peers", c.Peers)
 	}
-	carry, err := carriers{c.ListenAddr(), c.Transport, "", creds, log.Logger}.tables()
+	knocks := newKnocks(log.Logger)
+	carry, err := carriers{c.ListenAddr(), c.Transport, "", creds, log.Logger, knocks.refused}.tables()
 	if err != nil {
 		return fmt.Errorf("tracker: %w", err)
 	}
@@ -146,7 +147,7 @@ func runTracker(ctx context.Context, c config.Tracker, from config.Sources) erro
 		Addr: c.ListenAddr(), Advertise: advertise, TrustAnnounced: trusted, Peers: c.Peers, SeederlistFile: c.SeederlistFile,
 		Node: registry.NodeID(creds.ID()), Listen: carry.listen, Dial: carry.dial, Lease: c.Lease, Log: log.Logger,
 		AckPeer: c.Ack == config.AckPeer, AcceptDataLoss: c.AcceptDataLoss,
-		Observe: watched.watchTracker(c, &made),
+		Observe: watched.watchTracker(c, &made, knocks),
 	})
 	if errors.Is(err, tracker.ErrDataLoss) {
 		err = fmt.Errorf("%w (--accept-data-loss)", err)

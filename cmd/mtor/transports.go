@@ -23,6 +23,7 @@ type carriers struct {
 	congestion string // of TCP
 	creds      *identity.Credentials
 	log        *slog.Logger
+	refused    func(transport.Refusal) // nil: nobody hears of them
 }
 
 // tables are the transports of a role, in order.
@@ -45,7 +46,7 @@ func (c carriers) tables() (t tables, err error) {
 	if ip.IsUnspecified() {
 		ip = netip.Addr{}
 	}
-	overQUIC, err := quic.New(quic.Options{LocalIP: ip, Credentials: c.creds, Log: c.log})
+	overQUIC, err := quic.New(quic.Options{LocalIP: ip, Credentials: c.creds, Refused: c.refused, Log: c.log})
 	if err != nil {
 		return t, err
 	}
@@ -57,7 +58,7 @@ func (c carriers) tables() (t tables, err error) {
 	}
 	o := tcp.Options{
 		LocalIP: ip, Congestion: c.congestion, Credentials: c.creds,
-		Unread: transport.NewBudget(transport.UnreadBudget),
+		Unread: transport.NewBudget(transport.UnreadBudget), Refused: c.refused,
 	}
 	plain, overTLS := tcp.New(o), tcp.NewTLS(o)
 	t.listen = transport.Table{plain, overQUIC}

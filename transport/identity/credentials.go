@@ -23,7 +23,7 @@ var (
 	// ErrProtocol: it speaks TLS, and then another protocol.
 	ErrProtocol = errors.New("it does not speak the protocol of mtor")
 	// ErrRefused: it is the other end that broke off the handshake.
-	ErrRefused = errors.New("it refused this node's certificate: it belongs to a private swarm, and this node was given another swarm key, or none")
+	ErrRefused = errors.New("it refused this node's certificate: only one of the two was given a swarm key, or they were given different ones, or one of the clocks is wrong")
 )
 
 // Credentials are what a node proves itself with.

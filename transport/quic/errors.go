@@ -56,6 +56,33 @@ func refusal(err error) error {
 	return err
 }
 
+// The alerts (RFC 8446, section 6.2) by which crypto/tls ends a handshake in which
+// the other end shows no certificate, or one whose private key it does not hold.
+const (
+	cryptoError         = 0x100 // and the alert (RFC 9001, section 4.8)
+	decryptError        = cryptoError + 51
+	certificateRequired = cryptoError + 116
+)
+
+// knockError says in the words of [transport.ReasonOf] why an incoming handshake
+// ended.
+func knockError(err error) error {
+	tr, ok := errors.AsType[*quicgo.TransportError](err)
+	switch {
+	case !ok || tr.Remote && !tr.ErrorCode.IsCryptoError():
+		return err // it was silent, or has left
+	case tr.ErrorCode == quicgo.ConnectionRefused:
+		return transport.ErrBusy
+	case tr.ErrorCode == decryptError, tr.ErrorCode == certificateRequired:
+		if !tr.Remote {
+			return fmt.Errorf("%w: %w", identity.ErrNoProof, refusal(err))
+		}
+	case !tr.ErrorCode.IsCryptoError():
+		return fmt.Errorf("%w: %v", identity.ErrProtocol, err) //nolint:errorlint // it is net.ErrClosed to quic-go
+	}
+	return refusal(err)
+}
+
 // streamError says in the transport's words why a stream's method failed.
 // closed tells that this side has called Close.
 //

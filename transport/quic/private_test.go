@@ -20,9 +20,9 @@ func TestPrivateSwarmIsForItsMembers(t *testing.T) {
 	transporttest.RunPrivate(t, transporttest.Private{ALPN: alpn, Row: row(t), Knock: knock, Trap: trap})
 }
 
-func row(t testing.TB) func(*identity.Credentials) transport.Transport {
-	return func(c *identity.Credentials) transport.Transport {
-		tr, err := New(Options{Credentials: c})
+func row(t testing.TB) func(*identity.Credentials, func(transport.Refusal)) transport.Transport {
+	return func(c *identity.Credentials, refused func(transport.Refusal)) transport.Transport {
+		tr, err := New(Options{Credentials: c, Refused: refused})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -72,6 +72,9 @@ type Options struct {
 	// of the two sides' values the smaller one counts. Zero means
 	// [DefaultIdleTimeout].
 	IdleTimeout time.Duration
+	// Refused hears of each handshake that a listener refused: from several
+	// goroutines, and not after the listener's Close. Nil: nobody does.
+	Refused func(transport.Refusal)
 	// Log is told, once, when the system grants smaller UDP buffers than
 	// wanted, which costs throughput and is no error. Nil means silence.
 	Log *slog.Logger
@@ -84,6 +87,7 @@ type carrier struct {
 	client  *tls.Config
 	config  *quicgo.Config
 	buffers int // bytes wanted in each direction of a socket
+	refused func(transport.Refusal)
 	log     *slog.Logger
 	clamped sync.Once // guards the log line about small buffers
 	grown   *transport.Budget
@@ -143,6 +147,7 @@ func newCarrier(o Options) (*carrier, error) {
 		},
 		grown:   grown,
 		buffers: bufferWanted,
+		refused: o.Refused,
 		log:     o.Log,
 	}, nil
 }

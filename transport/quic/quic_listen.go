@@ -28,6 +28,7 @@ const (
 type listener struct {
 	quic   *quicgo.Listener
 	socket *socket
+	knocks *knocks
 
 	mu     sync.Mutex
 	closed bool
@@ -55,12 +56,14 @@ func (c *carrier) listenVerifying(ctx context.Context, hostPort string, verify f
 	if err != nil {
 		return nil, err
 	}
+	k := &knocks{refused: c.refused}
+	socket.quic.ConnContext = k.begin
 	ql, err := socket.quic.Listen(c.server, c.config)
 	if err != nil {
 		_ = socket.release() // the listening error is the one to tell
 		return nil, fmt.Errorf("listen on %s: %w", hostPort, err)
 	}
-	return &listener{quic: ql, socket: socket, done: make(chan struct{})}, nil
+	return &listener{quic: ql, socket: socket, knocks: k, done: make(chan struct{})}, nil
 }
 
 // listenNetwork keeps "0.0.0.0" to IPv4, where package net would bind both
@@ -76,6 +79,9 @@ func listenNetwork(hostPort string) string {
 // QUIC refuses those that come on top.
 func (l *listener) Accept(ctx context.Context) (transport.Session, error) {
 	conn, err := l.quic.Accept(ctx)
+	if err == nil {
+		letIn(conn)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -111,6 +117,7 @@ func (l *listener) Close() error {
 		return nil
 	}
 	defer close(l.done)
+	l.knocks.end()
 	err := l.quic.Close()
 	for {
 		conn, aerr := l.quic.Accept(context.Background()) // does not block any more

@@ -20,8 +20,11 @@ import (
 
 func TestPrivateSwarmIsForItsMembers(t *testing.T) {
 	transporttest.RunPrivate(t, transporttest.Private{
-		ALPN:  alpn,
-		Row:   func(c *identity.Credentials) transport.Transport { return NewTLS(Options{Credentials: c}) },
+		ALPN:   alpn,
+		OldTLS: true,
+		Row: func(c *identity.Credentials, refused func(transport.Refusal)) transport.Transport {
+			return NewTLS(Options{Credentials: c, Refused: refused})
+		},
 		Knock: knock,
 		Trap:  trap,
 	})

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,13 +32,14 @@ func (o Options) listen(ctx context.Context, addr string, plain bool) (transport
 		return nil, err // it names the address
 	}
 	l := &listener{
-		tcp:    nl.(*net.TCPListener), // Listen gives no other for "tcp"
-		plain:  plain,
-		creds:  o.Credentials,
-		wait:   cmp.Or(o.halfOpen, handshakeWait),
-		ready:  make(chan arrival, acceptBacklog),
-		closed: make(chan struct{}),
-		unread: o.budget(),
+		tcp:     nl.(*net.TCPListener), // Listen gives no other for "tcp"
+		plain:   plain,
+		creds:   o.Credentials,
+		wait:    cmp.Or(o.halfOpen, handshakeWait),
+		refused: o.Refused,
+		ready:   make(chan arrival, acceptBacklog),
+		closed:  make(chan struct{}),
+		unread:  o.budget(),
 	}
 	l.tasks.Add(1)
 	go l.run()
@@ -54,15 +56,16 @@ func listenNetwork(addr string) string {
 }
 
 type listener struct {
-	tcp    *net.TCPListener
-	plain  bool                  // sessions in the clear are served
-	creds  *identity.Credentials // nil: those over TLS are not
-	wait   time.Duration         // for a handshake
-	ready  chan arrival
-	closed chan struct{}
-	unread *transport.Budget
-	once   sync.Once
-	tasks  sync.WaitGroup
+	tcp     *net.TCPListener
+	plain   bool                  // sessions in the clear are served
+	creds   *identity.Credentials // nil: those over TLS are not
+	wait    time.Duration         // for a handshake
+	refused func(transport.Refusal)
+	ready   chan arrival
+	closed  chan struct{}
+	unread  *transport.Budget
+	once    sync.Once
+	tasks   sync.WaitGroup
 
 	mu       sync.Mutex
 	halfOpen list.List // of *net.TCPConn, the oldest first
@@ -183,12 +186,18 @@ func (l *listener) begin(c *net.TCPConn) {
 	l.tasks.Add(1)
 	go func() {
 		defer l.tasks.Done()
-		err := l.handshake(c, e)
+		scheme, err := l.handshake(c, e)
 		l.mu.Lock()
+		held := l.halfOpen.Len()
 		l.halfOpen.Remove(e) // does nothing when begin or take was first
+		outdone := l.halfOpen.Len() == held
 		l.mu.Unlock()
+		if outdone && errors.Is(err, net.ErrClosed) {
+			err = fmt.Errorf("%w: it was the oldest of those from its network", transport.ErrBusy)
+		}
 		if err != nil {
-			_ = c.Close() // a stranger, and no caller to be told
+			_ = c.Close() // a stranger, who is told already
+			transport.Refusal{Scheme: scheme, From: c.RemoteAddr(), Err: err}.Tell(l.refused)
 		}
 	}()
 }
@@ -225,20 +234,31 @@ func sourceOf(e *list.Element) netip.Prefix {
 	return p
 }
 
+// errClear is why one is refused who does not speak TLS where nothing else is
+// spoken.
+var errClear = fmt.Errorf("%w: it speaks in the clear, as nodes without a swarm key do", identity.ErrNoProof)
+
 // handshake checks that a peer is at the other end, and queues it for Accept.
-func (l *listener) handshake(c *net.TCPConn, half *list.Element) error {
+// scheme is what that one speaks, or should have.
+func (l *listener) handshake(c *net.TCPConn, half *list.Element) (scheme string, err error) {
+	scheme = Scheme
+	if !l.plain {
+		scheme = SchemeTLS
+	}
 	limit := time.Now().Add(l.wait)
 	if err := c.SetDeadline(limit); err != nil {
-		return err
+		return scheme, err
 	}
 	var first [len(preface)]byte
 	n, err := c.Read(first[:])
 	if err != nil {
-		return err
+		return scheme, err
 	}
 	var sec *secured
+	scheme = Scheme
 	switch {
 	case first[0] == tlsHandshake && l.creds != nil:
+		scheme = SchemeTLS
 		sec, err = l.greetTLS(c, first[:n])
 	case l.plain:
 		err = awaitPreface(c, first[:n])
@@ -246,26 +266,28 @@ func (l *listener) handshake(c *net.TCPConn, half *list.Element) error {
 			_, err = c.Write([]byte(preface))
 		}
 	default:
-		if _, err = c.Write([]byte(needsKey)); err == nil {
-			err = ErrNotMux
+		_, _ = c.Write([]byte(needsKey)) // it may be gone
+		err = ErrNotMux
+		if strings.HasPrefix(preface, string(first[:n])) {
+			err = errClear
 		}
 	}
 	if err != nil {
 		linger(c)
-		return err
+		return scheme, err
 	}
 	if err := c.SetDeadline(time.Time{}); err != nil {
-		return err
+		return scheme, err
 	}
 	timer := time.NewTimer(time.Until(limit))
 	defer timer.Stop()
 	select {
 	case l.ready <- arrival{c, sec, half}:
-		return nil
+		return scheme, nil
 	case <-l.closed:
-		return errListenerClosed
+		return scheme, errListenerClosed
 	case <-timer.C:
-		return errors.New("nobody accepts")
+		return scheme, fmt.Errorf("%w: nobody takes what has come", transport.ErrBusy)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mtor-dev/mtor/transport"
 	"github.com/mtor-dev/mtor/transport/identity"
 )
 
@@ -43,7 +44,14 @@ func server(ctx context.Context, c *net.TCPConn, head []byte, cr *identity.Crede
 	r := &records{TCPConn: c, head: head}
 	config := cr.Server(alpn)
 	config.DynamicRecordSizingDisabled = true // as above
-	return handshake(ctx, &secured{tls.Server(r, config), r})
+	s := &secured{tls.Server(r, config), r}
+	_, err := handshake(ctx, s)
+	if transport.ReasonOf(err) == transport.ReasonProtocol && s.ConnectionState().NegotiatedProtocol == alpn {
+		// The hello was right. crypto/tls has no types for what can follow: no
+		// certificate, or one whose private key it does not hold.
+		err = fmt.Errorf("%w: %w", identity.ErrNoProof, err)
+	}
+	return s, err
 }
 
 func handshake(ctx context.Context, s *secured) (*secured, error) {

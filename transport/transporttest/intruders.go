@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mtor-dev/mtor/transport"
 	"github.com/mtor-dev/mtor/transport/identity"
 )
 
@@ -44,6 +45,8 @@ func (s Swarm) Member(t testing.TB) *identity.Credentials {
 // Intruder is one who tries to get into a swarm.
 type Intruder struct {
 	Name string
+	// Reason is why one is refused who dials so.
+	Reason transport.Reason
 	// Dial and Listen are the settings of one who takes anybody for a friend.
 	Dial, Listen *tls.Config
 }
@@ -71,25 +74,26 @@ func (s Swarm) Intruders(t testing.TB, alpn string) []Intruder {
 	}
 	certificates := []struct {
 		name string
+		why  transport.Reason
 		cert *tls.Certificate
 	}{
-		{"NoCertificate", nil},
-		{"NoSwarmKey", selfSigned(t, own, fresh)},
-		{"WrongSwarmKey", issued(t, fresh, other, own)},
-		{"ExpiredCertificate", issued(t, template(hour(-48), hour(-1)), ca, own)},
-		{"CertificateOfTheFuture", issued(t, template(hour(1), hour(48)), ca, own)},
-		{"StolenCertificate", &stolen},
-		{"CertificateByAMember", &tls.Certificate{
+		{"NoCertificate", transport.ReasonNoKey, nil},
+		{"NoSwarmKey", transport.ReasonForeign, selfSigned(t, own, fresh)},
+		{"WrongSwarmKey", transport.ReasonForeign, issued(t, fresh, other, own)},
+		{"ExpiredCertificate", transport.ReasonExpired, issued(t, template(hour(-48), hour(-1)), ca, own)},
+		{"CertificateOfTheFuture", transport.ReasonExpired, issued(t, template(hour(1), hour(48)), ca, own)},
+		{"StolenCertificate", transport.ReasonNoKey, &stolen},
+		{"CertificateByAMember", transport.ReasonNoKey, &tls.Certificate{
 			Certificate: [][]byte{certify(t, fresh, between, below.Public()), between.cert.Raw}, PrivateKey: below,
 		}},
-		{"CertificateWithTheSwarmsName", issued(t, fresh, holder{own, ca.cert}, own)},
-		{"KeyOfAnotherKind", &tls.Certificate{
+		{"CertificateWithTheSwarmsName", transport.ReasonForeign, issued(t, fresh, holder{own, ca.cert}, own)},
+		{"KeyOfAnotherKind", transport.ReasonNoKey, &tls.Certificate{
 			Certificate: [][]byte{certify(t, fresh, ca, rsaLike.Public())}, PrivateKey: rsaLike,
 		}},
 	}
 	var all []Intruder
 	for _, c := range certificates {
-		in := Intruder{Name: c.name, Dial: &tls.Config{
+		in := Intruder{Name: c.name, Reason: c.why, Dial: &tls.Config{
 			NextProtos: []string{alpn}, MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, //nolint:gosec // an intruder
 		}}
 		if c.cert != nil {

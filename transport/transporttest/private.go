@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -15,8 +16,11 @@ import (
 // Private is a carrier as those see it who try to get into a private swarm.
 type Private struct {
 	ALPN string // the protocol that the carrier speaks in TLS
-	// Row makes the carrier of a node.
-	Row func(*identity.Credentials) transport.Transport
+	// OldTLS says that a hello of TLS 1.2 can be sent over it.
+	OldTLS bool
+	// Row makes the carrier of a node, and has a function hear whom its listeners
+	// refuse, unless that is nil.
+	Row func(*identity.Credentials, func(transport.Refusal)) transport.Transport
 	// Knock shakes hands with addr under these settings, behaves as well as it
 	// can, and returns how many bytes it was told until it was turned away.
 	Knock func(ctx context.Context, addr string, config *tls.Config) (told int, err error)
@@ -25,9 +29,11 @@ type Private struct {
 	Trap func(t testing.TB, config *tls.Config) (addr string, stop func() (told int))
 }
 
+func (p Private) row(c *identity.Credentials) transport.Transport { return p.Row(c, nil) }
+
 // RunPrivate proves that a private swarm over a carrier is for its members:
 // whoever else dials, or is dialled, is told nothing, and others are served
-// meanwhile.
+// meanwhile. Each who is refused is reported once, and why.
 func RunPrivate(t *testing.T, p Private) {
 	swarm := NewSwarm(t)
 	for _, in := range swarm.Intruders(t, p.ALPN) {
@@ -37,12 +43,13 @@ func RunPrivate(t *testing.T, p Private) {
 			if told != 0 || err == nil {
 				t.Errorf("the intruder was told %d bytes, and then %v", told, err)
 			}
+			d.refused(t, in.Reason)
 			d.servesMembersAlone(t)
 			if in.Listen == nil {
 				return
 			}
 			addr, stop := p.Trap(t, in.Listen)
-			s, err := p.Row(swarm.Member(t)).Dial(background(t), addr)
+			s, err := p.row(swarm.Member(t)).Dial(background(t), addr)
 			if err == nil {
 				_ = s.Close()
 				t.Error("a member took the intruder for another")
@@ -67,17 +74,19 @@ func RunPrivate(t *testing.T, p Private) {
 				if err == nil {
 					t.Error("it got in")
 				}
+				d.refused(t, transport.ReasonProtocol)
 				d.servesMembersAlone(t)
 				return
 			}
-			err := use(t, p.Row(stranger), d.addr())
+			err := use(t, p.row(stranger), d.addr())
 			if !knowsWhy(err) {
 				t.Errorf("the stranger was told %v", err)
 			}
+			d.refused(t, transport.ReasonBrokeOff) // a dialler judges first
 			d.servesMembersAlone(t)
 
-			theirs := listen(t, p.Row(stranger))
-			if err := use(t, p.Row(swarm.Member(t)), theirs.Addr().String()); !errors.Is(err, identity.ErrForeign) {
+			theirs := listen(t, p.row(stranger))
+			if err := use(t, p.row(swarm.Member(t)), theirs.Addr().String()); !errors.Is(err, identity.ErrForeign) {
 				t.Errorf("a member that dialled the stranger was told %v", err)
 			}
 		})
@@ -86,7 +95,7 @@ func RunPrivate(t *testing.T, p Private) {
 		// Whom a tracker has named is expected, and nobody else of the swarm.
 		d := newDoor(t, p, swarm)
 		me := swarm.Member(t)
-		table := transport.Table{p.Row(me)}
+		table := transport.Table{p.row(me)}
 		if s, err := table.Expecting(swarm.Member(t).ID()).Dial(background(t), d.addr()); !errors.Is(err, transport.ErrOtherNode) {
 			t.Errorf("expecting another: %v, %v", s, err)
 		}
@@ -98,6 +107,9 @@ func RunPrivate(t *testing.T, p Private) {
 		config.MinVersion, config.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
 		if told, err := p.Knock(background(t), d.addr(), config); told != 0 || err == nil {
 			t.Errorf("told %d bytes, and then %v", told, err)
+		}
+		if p.OldTLS {
+			d.refused(t, transport.ReasonProtocol)
 		}
 		d.servesMembersAlone(t)
 	})
@@ -142,11 +154,19 @@ type door struct {
 	swarm   Swarm
 	l       transport.Listener
 	entered chan transport.Session
+	knocks  chan transport.Refusal
+	scheme  string
 }
+
+// maxKnocks is more than any test has refused at a door.
+const maxKnocks = 16
 
 func newDoor(t testing.TB, p Private, swarm Swarm) *door {
 	t.Helper()
-	d := &door{p: p, swarm: swarm, l: listen(t, p.Row(swarm.Member(t))), entered: make(chan transport.Session)}
+	d := &door{p: p, swarm: swarm, entered: make(chan transport.Session), knocks: make(chan transport.Refusal, maxKnocks)}
+	row := p.Row(swarm.Member(t), func(r transport.Refusal) { d.knocks <- r })
+	d.l = listen(t, row)
+	d.scheme = row.Scheme
 	ctx, stop := context.WithCancel(context.Background())
 	accepting := later(func() error {
 		for {
@@ -166,8 +186,22 @@ func newDoor(t testing.TB, p Private, swarm Swarm) *door {
 		if err := <-accepting; !errors.Is(err, context.Canceled) && !errors.Is(err, net.ErrClosed) {
 			t.Errorf("accepting: %v", err)
 		}
+		_ = d.l.Close() // nobody is reported behind it
+		for len(d.knocks) > 0 {
+			t.Errorf("one more was refused: %v", <-d.knocks)
+		}
 	})
 	return d
+}
+
+// refused has the next one who was refused be so for that reason.
+func (d *door) refused(t testing.TB, why transport.Reason) {
+	t.Helper()
+	r := wait(t, "who was refused", d.knocks)
+	from, err := netip.ParseAddrPort(r.From.String())
+	if r.Reason != why || r.Scheme != d.scheme || r.Err == nil || err != nil || !from.Addr().IsLoopback() {
+		t.Errorf("refused %+v; want %s over %s", r, why, d.scheme)
+	}
 }
 
 func (d *door) addr() string { return d.l.Addr().String() }
@@ -184,7 +218,7 @@ func (d *door) servesMembersAlone(t testing.TB) {
 func (d *door) servesMembersAfter(t testing.TB, left identity.ID) {
 	t.Helper()
 	member := d.swarm.Member(t)
-	s, err := d.p.Row(member).Dial(background(t), d.addr())
+	s, err := d.p.row(member).Dial(background(t), d.addr())
 	if err != nil {
 		t.Fatalf("a member was turned away: %v", err)
 	}
