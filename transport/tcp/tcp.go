@@ -119,8 +119,7 @@ type Options struct {
 	// that are given it. Nil makes one for the row.
 	Unread *transport.Budget
 	// Refused hears of each handshake that a listener refused: from several
-	// goroutines, which it holds up, and not after the listener's Close. Nil:
-	// nobody does.
+	// goroutines, and not after the listener's Close. Nil: nobody does.
 	Refused func(transport.Refusal)
 
 	halfOpen time.Duration // as handshakeWait, for a listener in tests; zero: that
