@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mtor-dev/mtor/roles/demo/process"
 )
@@ -20,18 +22,32 @@ import (
 // documentFolder is where the documents' sessions take place.
 const documentFolder = "/tmp/try"
 
-func TestSessionsOfTheReadmeGoAsItSays(t *testing.T) {
+func TestSessionsOfTheDocumentsGoAsTheySay(t *testing.T) {
 	t.Parallel()
-	document, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ran, err := replay(t, string(document))
-	if err != nil {
-		t.Fatalf("README.md: %v", err)
-	}
-	if ran < 10 {
-		t.Errorf("only %d commands were found", ran)
+	for path, c := range map[string]struct {
+		commands int // at least
+		needs    string
+	}{
+		"README.md":        {commands: 10},
+		"docs/commands.md": {commands: 25, needs: "curl"},
+	} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			if _, err := exec.LookPath(c.needs); err != nil && c.needs != "" {
+				t.Skipf("no %s here", c.needs)
+			}
+			document, err := os.ReadFile(filepath.Join("..", path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ran, err := replay(t, string(document))
+			if err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			if ran < c.commands {
+				t.Errorf("only %d commands were found", ran)
+			}
+		})
 	}
 }
 
@@ -41,6 +57,14 @@ func TestDocumentThatIsWrongIsFound(t *testing.T) {
 	for _, c := range []struct{ name, document, want string }{
 		{"right", "```console\n" + show + "```\n", ""},
 		{"right, and skips with a reason", "<!-- not run: it is a table -->\n```\nx\n```\n", ""},
+		{"another number, and they vary", "<!-- numbers vary: r -->\n```console\n$ echo one 17\none 4\n```\n", ""},
+		{"another number", "text\n```console\n$ echo one 17\none 4\n```\n", "line 4"},
+		{"numbers vary of one block alone", "<!-- numbers vary: r -->\n```console\n$ true\n```\n```console\n$ echo 1\n2\n```\n", "line 7"},
+		{"a moment that comes", "<!-- a moment: r -->\n```console\n$ echo x >> came; wc -l < came\n3\n```\n", ""},
+		{"no moment", "```console\n$ echo x >> came; wc -l < came\n3\n```\n", "line 3"},
+		{"what went on in the background", "```console\n$ echo one; sleep 0.1; echo two &\none\n$ wait\ntwo\n```\n", ""},
+		{"what went wrong in the background", "```console\n$ echo one; exit 1 &\none\n$ wait\n```\n", "line 2"},
+		{"nothing in the background", "```console\n$ wait\n```\n", "line 2"},
 		{"another answer", "```console\n$ echo one\nwon\n```\n", "line 3"},
 		{"an answer too many", "```console\n$ echo one\none\ntwo\n```\n", "line 4"},
 		{"an answer too few", "```console\n$ echo one; echo two\none\n```\n", "line 2"},
@@ -72,6 +96,7 @@ func TestDocumentThatIsWrongIsFound(t *testing.T) {
 // it uses one of the test's own.
 type player struct {
 	*swarm
+	home  string            // of the user, where state folders are
 	real  map[string]string // the document's "ip:port" to the test's
 	ours  []string          // the other way, old and new for a strings.Replacer
 	menu  *shell            // of the newest client with a menu
@@ -99,9 +124,13 @@ func replay(t *testing.T, document string) (ran int, err error) {
 		return 0, err
 	}
 	p.ours = []string{p.dir, documentFolder}
+	if p.home, err = os.MkdirTemp("", "home"); err != nil { //nolint:usetesting // the path of a socket must be short
+		return 0, err
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(p.home) })
 	for _, s := range all {
 		sh := &shell{dir: p.dir, env: []string{
-			"HOME=" + p.path("home"), "XDG_STATE_HOME=",
+			"HOME=" + p.home, "XDG_STATE_HOME=",
 			"PATH=" + filepath.Dir(binary) + string(os.PathListSeparator) + os.Getenv("PATH"),
 		}}
 		if s.steps[0].menu {
@@ -109,8 +138,12 @@ func replay(t *testing.T, document string) (ran int, err error) {
 				return ran, fmt.Errorf("line %d: no client with a menu runs", s.steps[0].line)
 			}
 		}
+		run := p.run
+		if s.moment {
+			run = p.await
+		}
 		for _, st := range s.steps {
-			if err := p.run(sh, st); err != nil {
+			if err := run(sh, st); err != nil {
 				return ran, err
 			}
 			ran++
@@ -149,6 +182,9 @@ func (p *player) run(sh *shell, st step) error {
 		sh.env = append(sh.env, variable)
 		return nil
 	}
+	if command == "wait" {
+		return p.wait(sh, st)
+	}
 	command, background := strings.CutSuffix(command, " &")
 	if !strings.ContainsAny(command, "|;&") {
 		command = "exec " + command // so that a signal reaches it
@@ -168,6 +204,39 @@ func (p *player) run(sh *shell, st step) error {
 	return nil
 }
 
+// wait waits for the newest of the commands in the background to end.
+func (p *player) wait(sh *shell, st step) error {
+	if len(p.serve) == 0 {
+		return fmt.Errorf("line %d: nothing runs in the background", st.line)
+	}
+	last := p.serve[len(p.serve)-1]
+	p.serve = p.serve[:len(p.serve)-1]
+	sh.child, sh.next = last.child, last.next
+	sh.step = last.step // whose line it is if it fails
+	sh.step.answer = st.answer
+	return errors.Join(p.compare(sh), p.finish(sh))
+}
+
+// momentTime bounds how long a documented moment is waited for.
+const momentTime = 30 * time.Second
+
+// await runs a command that ends until its answer is the documented one.
+func (p *player) await(sh *shell, st step) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for begun := time.Now(); ; {
+		err := p.run(sh, st)
+		if err == nil {
+			err = p.finish(sh)
+		}
+		if err == nil || time.Since(begun) > momentTime || p.ctx.Err() != nil {
+			return err
+		}
+		sh.child = nil
+		<-tick.C
+	}
+}
+
 // compare waits for as many lines as the document has, and compares them.
 func (p *player) compare(sh *shell) error {
 	for _, a := range sh.step.answer {
@@ -178,7 +247,7 @@ func (p *player) compare(sh *shell) error {
 			return fmt.Errorf("line %d: documented is %q: %w", a.line, a.text, err)
 		}
 		sh.next = said.Index + 1
-		if got := p.back(said.Text); !same(a.text, got) {
+		if got := p.back(said.Text); !same(a.text, got, sh.step.vary) {
 			return fmt.Errorf("line %d: documented is\n\t%s\nand said was\n\t%s", a.line, a.text, got)
 		}
 	}

@@ -15,8 +15,13 @@ import (
 //
 // Any other fenced block, and a session that cannot be run, must be preceded by a
 // comment, which a reader does not see: <!-- not run: the reason -->
+//
+// Two more such comments may stand before a session. After <!-- numbers vary: why -->
+// any number is as good as another in its answers. After <!-- a moment: why --> each
+// command is run again until it answers so, for momentTime at most.
 type session struct {
-	steps []step
+	steps        []step
+	moment, vary bool
 }
 
 type step struct {
@@ -25,6 +30,7 @@ type step struct {
 	command string
 	answer  []answer
 	follows bool // the document shows a bar
+	vary    bool // its numbers do
 }
 
 type answer struct {
@@ -34,6 +40,8 @@ type answer struct {
 
 var (
 	notRun = regexp.MustCompile(`^<!-- not run:(.*)-->$`)
+	moment = regexp.MustCompile(`^<!-- a moment: .* -->$`)
+	vary   = regexp.MustCompile(`^<!-- numbers vary: .* -->$`)
 	// A bar on a terminal is a line now and then off one.
 	bar      = regexp.MustCompile(`^\S+ \[#*\.*\] +\d+% `)
 	progress = regexp.MustCompile(`^\S+ \d+% of .* peers?`)
@@ -43,6 +51,7 @@ var (
 func sessions(document string) ([]session, error) {
 	var found []session
 	var reason, fence string
+	var next session     // what comments say of it
 	var current *session // nil outside of sessions
 	for i, text := range strings.Split(document, "\n") {
 		n := i + 1
@@ -51,7 +60,7 @@ func sessions(document string) ([]session, error) {
 			if current != nil && len(current.steps) == 0 {
 				return nil, fmt.Errorf("line %d: a session without a command", n)
 			}
-			fence, reason, current = "", "", nil
+			fence, reason, current, next = "", "", nil, session{}
 		case fence != "" && current == nil: // what is not run
 		case fence != "":
 			if err := current.add(n, text); err != nil {
@@ -65,12 +74,14 @@ func sessions(document string) ([]session, error) {
 			if text != "```console" {
 				return nil, fmt.Errorf("line %d: this block is neither run (```console) nor has a reason before it (<!-- not run: ... -->)", n)
 			}
-			found = append(found, session{})
+			found = append(found, next)
 			current = &found[len(found)-1]
 		case strings.HasPrefix(text, "    $ "), strings.HasPrefix(text, "    mtor> "):
 			return nil, fmt.Errorf("line %d: a session is fenced, with ```console", n)
 		case strings.TrimSpace(text) != "":
 			reason = ""
+			next.moment = moment.MatchString(text) || next.moment && vary.MatchString(text)
+			next.vary = vary.MatchString(text) || next.vary && moment.MatchString(text)
 			if m := notRun.FindStringSubmatch(text); m != nil {
 				if reason = strings.TrimSpace(m[1]); reason == "" {
 					return nil, fmt.Errorf("line %d: why is the block not run?", n)
@@ -89,9 +100,9 @@ func (s *session) add(n int, text string) error {
 	menu, isMenu := strings.CutPrefix(text, "mtor> ")
 	switch {
 	case isShell:
-		s.steps = append(s.steps, step{line: n, command: shell})
+		s.steps = append(s.steps, step{line: n, command: shell, vary: s.vary})
 	case isMenu:
-		s.steps = append(s.steps, step{line: n, menu: true, command: menu})
+		s.steps = append(s.steps, step{line: n, menu: true, command: menu, vary: s.vary})
 	case strings.TrimSpace(text) == "":
 	case len(s.steps) == 0:
 		return fmt.Errorf("line %d: an answer before the first command", n)
@@ -113,22 +124,29 @@ var varying = []struct {
 }{
 	{regexp.MustCompile(`\b\d+(\.\d+)? ([kMG]i?)?B/s`), "RATE"},
 	{regexp.MustCompile(`\b(\d+h)?(\d+m)?\d+(\.\d+)?(ns|µs|ms|s)\b`), "TIME"},
-	{regexp.MustCompile(`\s+`), " "}, // columns are as wide as an address is long
+	{regexp.MustCompile(`\b\d{1,2}%`), "PART"}, // 100% is another thing
+	{regexp.MustCompile(`\s+`), " "},           // columns are as wide as an address is long
 }
 
-func steady(text string) string {
+var numbers = regexp.MustCompile(`\d+(\.\d+)?`)
+
+func steady(text string, vary bool) string {
 	for _, v := range varying {
 		text = v.what.ReplaceAllString(text, v.as)
+	}
+	if vary {
+		text = numbers.ReplaceAllString(text, "N")
 	}
 	return strings.TrimSpace(text)
 }
 
-// same says whether the documented line is what was said, but for what varies. Where
-// the document has an ellipsis, anything may stand.
-func same(documented, said string) bool {
-	parts := strings.Split(steady(documented), "...")
+// same says whether the documented line is what was said, but for what varies, and
+// for its numbers if vary says so. Where the document has an ellipsis, anything may
+// stand.
+func same(documented, said string, vary bool) bool {
+	parts := strings.Split(steady(documented, vary), "...")
 	for i := range parts {
 		parts[i] = regexp.QuoteMeta(parts[i])
 	}
-	return regexp.MustCompile("^" + strings.Join(parts, ".*") + "$").MatchString(steady(said))
+	return regexp.MustCompile("^" + strings.Join(parts, ".*") + "$").MatchString(steady(said, vary))
 }
