@@ -42,7 +42,7 @@ by default on 0.0.0.0:` + benchPort + `. Each further congestion control has the
 Whoever reaches it may fetch the file.
 
 Exit codes: 0 ended by SIGTERM, 1 failed, 2 wrong usage, 130 interrupted.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			addr := "0.0.0.0:" + benchPort
 			if len(args) > 0 {

@@ -23,7 +23,7 @@ func newClientPauseCmd() *cobra.Command {
 restarts of the client too. What is there of their files stays. ` + "\n" + namesHelp + `
 
 ` + whichHelp + "\n\n" + askExit,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              arguments(1, anyNumber),
 		ValidArgsFunction: a.completeTorrents(0, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return each(cmd, a, args, func(ctx context.Context, api control.API, name string) (control.Download, error) {
@@ -43,7 +43,7 @@ missing. A file that has changed meanwhile is verified first. A goal of seeding
 that was reached no longer counts. ` + namesHelp + `
 
 ` + whichHelp + "\n\n" + askExit,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              arguments(1, anyNumber),
 		ValidArgsFunction: a.completeTorrents(0, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return each(cmd, a, args, func(ctx context.Context, api control.API, name string) (control.Download, error) {
@@ -73,7 +73,7 @@ everything stays as it was. Nothing is moved or deleted. ` + "\n" + namesHelp + 
 
 ` + whichHelp + "\n\n" + askExit,
 		Example:           "  mv data.bin /mnt/big/\n  mtor client relocate data.bin /mnt/big",
-		Args:              cobra.ExactArgs(2),
+		Args:              arguments(2, 2),
 		ValidArgsFunction: a.completeTorrents(1, cobra.ShellCompDirectiveDefault),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(api control.API) error {
@@ -109,7 +109,7 @@ func newClientRemoveCmd() *cobra.Command {
 goes on from there. ` + namesHelp + `
 
 ` + whichHelp + "\n\n" + askExit,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              arguments(1, anyNumber),
 		ValidArgsFunction: a.completeTorrents(0, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return each(cmd, a, args, func(ctx context.Context, api control.API, name string) (removed, error) {
@@ -138,7 +138,7 @@ fetch, at once and until the client ends; without flags it shows that. A RATE is
 
 ` + whichHelp + "\n\n" + askExit,
 		Example:           "  mtor client limit --up 20MB\n  mtor client limit data.bin.mtorrent --down none",
-		Args:              cobra.MaximumNArgs(1),
+		Args:              arguments(0, 1),
 		ValidArgsFunction: a.completeTorrents(1, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var change control.LimitChange

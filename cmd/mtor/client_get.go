@@ -45,7 +45,7 @@ or settings, 3 no client runs at --socket or --state, 124 the --timeout is over 
 download of a running client goes on), 130 interrupted.`,
 		Example: `  mtor client get data.bin.mtorrent .
   mtor client get data.bin.mtorrent /srv/data --wait --timeout 1h`,
-		Args:              cobra.RangeArgs(1, 2),
+		Args:              arguments(1, 2),
 		ValidArgsFunction: completeMtorrent,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			g := getting{asking: a, wait: wait || timeout > 0, seed: seed || seedUntil != "", timeout: timeout}

@@ -37,7 +37,7 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage or settings, 3 no client runs there an
 --tracker is given, 130 interrupted.`,
 		Example: `  mtor client share data.bin
   mtor client share data.bin --tracker 10.0.0.1:7000 --tracker 10.0.0.2:7000`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: arguments(1, 2),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) == 1 {
 				return []cobra.Completion{"mtorrent"}, cobra.ShellCompDirectiveFilterFileExt

@@ -77,7 +77,7 @@ sends and is sent. NAME is the name or path of the .mtorrent, the filename, or t
 torrent's ID.
 
 ` + whichHelp + "\n\n" + askExit,
-		Args:              cobra.ExactArgs(1),
+		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completeTorrents(1, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), func(api control.API) error {

@@ -51,7 +51,7 @@ runs there, 124 the --timeout is over, 130 interrupted.`,
 			case cmd.Flags().Changed("timeout") && timeout <= 0:
 				return fmt.Errorf("--timeout %s: want more than zero", timeout)
 			}
-			return cobra.MaximumNArgs(1)(cmd, args)
+			return arguments(0, 1)(cmd, args)
 		},
 		ValidArgsFunction: a.completeTorrents(1, cobra.ShellCompDirectiveNoFileComp),
 		RunE: func(cmd *cobra.Command, args []string) error {

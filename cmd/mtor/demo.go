@@ -24,7 +24,7 @@ back. Every copy is compared with the original.
 
 Exit codes: 0 every copy is byte-identical and both trackers list the same,
 1 something failed, 2 wrong usage, 130 interrupted.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			exe, err := os.Executable()
 			if err != nil {

@@ -28,7 +28,7 @@ by a way that nobody else can read, to every tracker and client of the swarm
 that is there already is never replaced.
 
 ` + exitHelp,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := identity.CreateSwarm(args[0])
 			if errors.Is(err, fs.ErrExist) {

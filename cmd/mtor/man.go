@@ -19,7 +19,7 @@ func newManCmd() *cobra.Command {
 $SOURCE_DATE_EPOCH, if that is set, and the present day otherwise.
 
 ` + exitHelp,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			info, err := os.Stat(args[0])
 			if err == nil && !info.IsDir() {

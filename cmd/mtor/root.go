@@ -3,6 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -37,6 +40,7 @@ gets them, piece by piece, from all who have them.
 		return usageError(fmt.Errorf("%s: %w (%s --help lists the flags)", cmd.CommandPath(), err, cmd.CommandPath()))
 	})
 	strictHelp(root)
+	strictCompletion(root)
 	markUsage(root)
 	return root
 }
@@ -60,6 +64,41 @@ func strictHelp(root *cobra.Command) {
 		}
 		return of.Help()
 	}
+}
+
+// strictCompletion makes "mtor completion <no such shell>" an error: cobra's own
+// command shows its help and succeeds.
+func strictCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	all, _, err := root.Find([]string{"completion"})
+	if err != nil || all == root {
+		return
+	}
+	for _, shell := range all.Commands() {
+		shell.Args = noArguments
+	}
+}
+
+// anyNumber is for arguments that may be as many as one likes.
+const anyNumber = math.MaxInt
+
+// arguments is for commands that take so many; the error says which.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= least && len(args) <= most {
+			return nil
+		}
+		return fmt.Errorf("want %s, got %s", operands(cmd.Use), count(len(args), "argument"))
+	}
+}
+
+// operands are the arguments in a command's use line, without its name and flags.
+func operands(use string) string {
+	words := strings.Fields(use)[1:]
+	if i := slices.IndexFunc(words, func(w string) bool { return strings.HasPrefix(strings.TrimPrefix(w, "["), "--") }); i >= 0 {
+		words = words[:i]
+	}
+	return strings.Join(words, " ")
 }
 
 // noArguments is for commands that take none.

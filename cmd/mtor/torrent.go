@@ -40,7 +40,7 @@ func newTorrentShowCmd() *cobra.Command {
 trackers, and of a folder its files.
 
 Exit codes: 0 ok, 1 the .mtorrent cannot be read or is refused, 2 wrong usage.`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := torrentfmt.Open(args[0])
 			if err != nil {
@@ -110,7 +110,7 @@ many pieces are good and which are bad or missing. Pieces count from 0. For the
 .mtorrent of a folder FOLDER is that folder, or the one that it is in.
 
 Exit codes: 0 the file is whole, 1 it is not or cannot be read, 2 wrong usage.`,
-		Args: cobra.ExactArgs(2),
+		Args: arguments(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error { return verify(cmd, args[0], args[1], asJSON) },
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "answer as one JSON object, with every bad range")
@@ -263,7 +263,7 @@ Exit codes: 0 ok, 1 the file is refused or cannot be read or written, 2 wrong
 usage.`,
 		Example: "  mtor torrent create disk.img disk.img.mtorrent --tracker 10.0.0.1:7000 --tracker 10.0.0.2:7000",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if err := cobra.ExactArgs(2)(cmd, args); err != nil {
+			if err := arguments(2, 2)(cmd, args); err != nil {
 				return err
 			}
 			if len(trackers) != 2 {

@@ -222,8 +222,8 @@ func TestRefusedCommandsSayWhyAndWriteNothing(t *testing.T) {
 		want string // a part of the message
 		args []string
 	}{
-		{exitUsage, "accepts 1 arg", []string{"show"}},
-		{exitUsage, "accepts 2 arg", []string{"verify", path}},
+		{exitUsage, "want FILE.mtorrent, got 0 arguments", []string{"show"}},
+		{exitUsage, "want FILE.mtorrent FILE|FOLDER, got 1 argument", []string{"verify", path}},
 		{exitUsage, "given 0 times", []string{"create", path, out}},
 		{exitUsage, "given 1 times", []string{"create", path, out, a}},
 		{exitUsage, "given 3 times", []string{"create", path, out, a, b, a}},

@@ -25,7 +25,7 @@ client of each torrent, in the order of torrent IDs and addresses. The file is
 not changed. That of a running tracker is refused.
 
 Exit codes: 0 ok, 1 the file is in use, damaged or cannot be read, 2 wrong usage.`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			show := printSeeders
 			if asJSON {

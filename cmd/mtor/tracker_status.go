@@ -33,7 +33,7 @@ because the lists differed although neither had missed anything: 0 unless a disk
 was set back. The log has a line for each time.
 
 Exit codes: 0 ok, 1 no tracker answers there, 2 wrong usage.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			addr := ""
 			if len(args) > 0 {
@@ -72,7 +72,7 @@ one that "mtor tracker status" shows, or its first 8 digits and more. Do so at
 each tracker that is left. One that is connected is refused.
 
 Exit codes: 0 ok, 1 refused, or no tracker answers there, 2 wrong usage.`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			addr, err := adminAddr("--admin", addr)
 			if err != nil {
