@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // newRootCmd is the whole command tree. Its errors come back to main, which
@@ -37,12 +38,28 @@ gets them, piece by piece, from all who have them.
 		newVersionCmd(),
 	)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError(fmt.Errorf("%s: %w (%s --help lists the flags)", cmd.CommandPath(), err, cmd.CommandPath()))
+		return usageError(fmt.Errorf("%s: %w (%s --help lists the flags)", cmd.CommandPath(), flagError(err), cmd.CommandPath()))
 	})
 	strictHelp(root)
 	strictCompletion(root)
 	markUsage(root)
 	return root
+}
+
+// kinds are what values of flags are, by the names that pflag has for their types.
+var kinds = map[string]string{
+	"bool": "true or false", "int": "a whole number", "int64": "a whole number", "duration": "a time such as 30s, 5m or 1h",
+}
+
+// flagError is a mistake at a flag in words that name no function of a parser.
+func flagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		if want := kinds[invalid.GetFlag().Value.Type()]; want != "" {
+			return fmt.Errorf("--%s %q: want %s", invalid.GetFlag().Name, invalid.GetValue(), want)
+		}
+	}
+	return err
 }
 
 // strictHelp makes "mtor help <no such command>" an error: cobra's own help
@@ -85,10 +102,13 @@ const anyNumber = math.MaxInt
 // arguments is for commands that take so many; the error says which.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) >= least && len(args) <= most {
-			return nil
+		switch {
+		case len(args) < least || len(args) > most:
+			return fmt.Errorf("want %s, got %s", operands(cmd.Use), count(len(args), "argument"))
+		case slices.Contains(args, ""):
+			return fmt.Errorf("want %s, and an argument is empty", operands(cmd.Use))
 		}
-		return fmt.Errorf("want %s, got %s", operands(cmd.Use), count(len(args), "argument"))
+		return nil
 	}
 }
 
