@@ -119,27 +119,14 @@ func (s *swarm) ip(n int) string {
 	return s.network + fmt.Sprint(n)
 }
 
-// reserve finds a port of ip that is free for TCP and UDP. On an address of
-// the test's own nobody else takes it meanwhile.
+// reserve finds a port of ip that is free for TCP and UDP.
 func (s *swarm) reserve(ip string) string {
 	s.Helper()
-	var last error
-	for range 100 {
-		tcp, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
-		if err != nil {
-			s.Fatal(err)
-		}
-		addr := tcp.Addr().String()
-		udp, err := net.ListenPacket("udp", addr)
-		tcp.Close()
-		if err == nil {
-			udp.Close()
-			return addr
-		}
-		last = err
+	addrs, err := process.Reserve(s.ctx, ip, 1)
+	if err != nil {
+		s.Fatal(err)
 	}
-	s.Fatalf("no port of %s is free for both TCP and UDP: %v", ip, last)
-	return ""
+	return addrs[0]
 }
 
 func (s *swarm) spawn(name string, args ...string) *process.Process {

@@ -26,14 +26,14 @@ type downloader struct {
 
 // newDownloader lays a client out on free ports; it does not run yet.
 func (x *swarmBench) newDownloader(ctx context.Context, dir string, i int, trackers [2]string, limit int64) (*downloader, error) {
-	d := &downloader{exe: x.Exe, dir: dir, name: fmt.Sprint("client-", i), trackers: trackers, limit: limit}
-	for _, addr := range []*string{&d.addr, &d.metrics} {
-		var err error
-		if *addr, err = freeAddr(ctx); err != nil {
-			return nil, err
-		}
+	addrs, err := process.Reserve(ctx, "127.0.0.1", 2)
+	if err != nil {
+		return nil, err
 	}
-	return d, nil
+	return &downloader{
+		exe: x.Exe, dir: dir, name: fmt.Sprint("client-", i), trackers: trackers, limit: limit,
+		addr: addrs[0], metrics: addrs[1],
+	}, nil
 }
 
 // copy is where its file goes.

@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -28,39 +27,13 @@ type node struct {
 
 // newPair lays out two trackers on free ports; none runs yet.
 func newPair(ctx context.Context, exe, dir string) (*node, *node, error) {
-	var addrs [4]string
-	for i := range addrs {
-		addr, err := freeAddr(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		addrs[i] = addr
+	addrs, err := process.Reserve(ctx, "127.0.0.1", 4)
+	if err != nil {
+		return nil, nil, err
 	}
 	a := &node{exe: exe, dir: dir, addr: addrs[0], other: addrs[1], admin: addrs[2], file: filepath.Join(dir, "a.db")}
 	b := &node{exe: exe, dir: dir, addr: addrs[1], other: addrs[0], admin: addrs[3], file: filepath.Join(dir, "b.db")}
 	return a, b, nil
-}
-
-// freeAddr is an address of this machine that nobody listens on now, neither
-// over TCP nor UDP.
-func freeAddr(ctx context.Context) (string, error) {
-	var lc net.ListenConfig
-	for {
-		l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
-		}
-		addr := l.Addr().String()
-		u, err := lc.ListenPacket(ctx, "udp", addr)
-		_ = l.Close()
-		if err == nil {
-			_ = u.Close()
-			return addr, nil
-		}
-		if ctx.Err() != nil {
-			return "", err
-		}
-	}
 }
 
 // start starts the tracker and returns how long it took to be ready.

@@ -130,7 +130,7 @@ func (d *demo) story(ctx context.Context) error {
 
 func (d *demo) startTrackers(ctx context.Context) error {
 	d.tell.step("Two trackers, each told of the other")
-	addrs, err := reserve(ctx, len(d.trackers))
+	addrs, err := process.Reserve(ctx, loopback, len(d.trackers))
 	if err != nil {
 		return err
 	}

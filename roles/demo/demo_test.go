@@ -5,11 +5,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,29 +143,6 @@ func TestGeneratedDataIsTheSameAtEveryRun(t *testing.T) {
 	cancel()
 	if err := generate(ctx, a, chunk); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end of its context: %v", err)
-	}
-}
-
-func TestReservedPortsAreDistinctAndFree(t *testing.T) {
-	addrs, err := reserve(t.Context(), 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(addrs)
-	if len(slices.Compact(slices.Clone(addrs))) != 3 {
-		t.Fatalf("%q", addrs)
-	}
-	for _, a := range addrs {
-		tcp, err := net.Listen("tcp", a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tcp.Close()
-		udp, err := net.ListenPacket("udp", a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		udp.Close()
 	}
 }
 

@@ -3,9 +3,6 @@ package demo
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -87,55 +84,6 @@ func (d *demo) killAll() {
 	for _, p := range d.children {
 		p.Kill()
 	}
-}
-
-// Port numbers are picked below the range from which systems take those of
-// outgoing connections, so that nothing but another listener can hold one when
-// a killed tracker returns to it.
-const (
-	firstPort    = 20_000
-	lastPort     = 32_000
-	portAttempts = 200
-)
-
-// reserve finds n loopback addresses whose port is free for TCP and UDP. Two
-// trackers must know each other's before either is bound.
-func reserve(ctx context.Context, n int) ([]string, error) {
-	var addrs []string
-	var last error
-	var held []func() // until all are found, so that none is found twice
-	defer func() {
-		for _, release := range held {
-			release()
-		}
-	}()
-	for range portAttempts {
-		addr := fmt.Sprintf("%s:%d", loopback, firstPort+rand.N(lastPort-firstPort))
-		release, err := bind(ctx, addr)
-		if err != nil {
-			last = err
-			continue
-		}
-		held = append(held, release)
-		if addrs = append(addrs, addr); len(addrs) == n {
-			return addrs, nil
-		}
-	}
-	return nil, fmt.Errorf("find a free port on %s: %w", loopback, last)
-}
-
-func bind(ctx context.Context, addr string) (release func(), err error) {
-	var lc net.ListenConfig
-	tcp, err := lc.Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	udp, err := lc.ListenPacket(ctx, "udp", addr)
-	if err != nil {
-		_ = tcp.Close()
-		return nil, err
-	}
-	return func() { _, _ = tcp.Close(), udp.Close() }, nil
 }
 
 // keep puts the binary beside the data and prints what was run, in a form that

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,5 +158,28 @@ func TestTranscriptOfATalkativeChildIsBounded(t *testing.T) {
 	}
 	if n := len(p.Output(Stdout)); n > maxLines {
 		t.Fatalf("%d lines kept", n)
+	}
+}
+
+func TestReservedPortsAreDistinctAndFree(t *testing.T) {
+	addrs, err := Reserve(t.Context(), "127.0.0.1", 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(addrs)
+	if len(slices.Compact(slices.Clone(addrs))) != 3 {
+		t.Fatalf("%q", addrs)
+	}
+	for _, a := range addrs {
+		tcp, err := net.Listen("tcp", a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tcp.Close()
+		udp, err := net.ListenPacket("udp", a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		udp.Close()
 	}
 }
