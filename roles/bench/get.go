@@ -222,8 +222,8 @@ func (x *getBench) cpu() (sum time.Duration) {
 
 // Print writes the report as a table.
 func (r *GetReport) Print(w io.Writer) error {
-	fmt.Fprintf(w, "%s, files on %s\n%d MiB from one client to another over %s, two trackers beside them, from the command to the final name of a fresh file; bare: sendfile, read, SHA-1, write, the same sync and rename; %d rounds in turn, median (min-max)\n\n",
-		r.Machine, r.FileSystem, r.Size>>20, r.Transport, r.Rounds)
+	fmt.Fprintf(w, "%s, files on %s\n%d MiB from one client to another over %s, two trackers beside them, from the command to the final name of a fresh file; bare: sendfile, read, SHA-1, write, the same sync and rename; %s in turn, median (min-max)\n\n",
+		r.Machine, r.FileSystem, r.Size>>20, r.Transport, carry.Rounds(r.Rounds))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "WHAT\tMB/s\tCPU-s/GiB, BOTH ENDS")
 	fmt.Fprintf(t, "bare\t%s\t%s\n", r.Bare.Text(0), r.BareCPU.Text(2))

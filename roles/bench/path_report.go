@@ -49,8 +49,8 @@ func short(r carry.Row) bool {
 
 // Print writes the report as a table.
 func (r *PathReport) Print(w io.Writer) error {
-	fmt.Fprintf(w, "%s, files on %s\nbetween two network namespaces, over a path that a relay in user space emulates; each fetch goes on for %s; %d rounds in turn, median (min-max)\n\n",
-		r.Machine, r.FileSystem, r.For, r.Rounds)
+	fmt.Fprintf(w, "%s, files on %s\nbetween two network namespaces, over a path that a relay in user space emulates; each fetch goes on for %s; %s in turn, median (min-max)\n\n",
+		r.Machine, r.FileSystem, r.For, carry.Rounds(r.Rounds))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "RATE\tRTT\tLOSS\tOVER\tPEERS\tIN FLIGHT\tMB/s\tOF THE RATE\tTO BARE\tCPU-s/GiB, BOTH ENDS\tRELAY'S CPU\tIDLE CPU\t")
 	for _, p := range r.Paths {

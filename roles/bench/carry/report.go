@@ -114,6 +114,14 @@ func (r round) speed() float64 { return float64(r.got) / r.took.Seconds() }
 // gib is what came, and a byte at least, to divide by.
 func (r round) gib() float64 { return float64(max(r.got, 1)) / (1 << 30) }
 
+// Rounds says how many rounds there were.
+func Rounds(n int) string {
+	if n == 1 {
+		return "1 round"
+	}
+	return fmt.Sprintf("%d rounds", n)
+}
+
 // Print writes the report as a table.
 func (r *Report) Print(w io.Writer) error {
 	fmt.Fprintf(w, "fetching: %s, writing to %s\nserving:  %s, from %s\n", r.Fetching, r.FileSystem, r.Serving, r.ServedFrom)
@@ -121,7 +129,7 @@ func (r *Report) Print(w io.Writer) error {
 	if r.For > 0 {
 		how = fmt.Sprintf("for %s at most", r.For)
 	}
-	fmt.Fprintf(w, "%d MiB in pieces of 512 KiB %s, each checked (SHA-1) and written; %d rounds, median (min-max)\n\n", r.Size>>20, how, r.Rounds)
+	fmt.Fprintf(w, "%d MiB in pieces of 512 KiB %s, each checked (SHA-1) and written; %s, median (min-max)\n\n", r.Size>>20, how, Rounds(r.Rounds))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "WHAT\tIN FLIGHT\tMB/s\tTO BARE\tCPU-s/GiB, BOTH ENDS\tTO BARE\tRECEIVER\tSENDER\tFIRST BYTE, ms\tRECEIVER'S MEMORY, MiB")
 	for _, row := range r.Rows {

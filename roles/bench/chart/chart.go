@@ -120,6 +120,13 @@ func (c *Chart) line(b *strings.Builder, l Line, color string, most float64) {
 	for _, p := range l.Points {
 		path = append(path, fmt.Sprintf("%.1f,%.1f", c.x(p.At), c.y(p.Y, most)))
 	}
+	if p := l.Points[0]; l.Dashed && len(l.Points) == 1 { // a line from it to it would not be seen
+		const half = 20
+		path = []string{
+			fmt.Sprintf("%.1f,%.1f", c.x(p.At)-half, c.y(p.Y, most)),
+			fmt.Sprintf("%.1f,%.1f", c.x(p.At)+half, c.y(p.Y, most)),
+		}
+	}
 	fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"%s/>`+"\n", strings.Join(path, " "), color, dashes(l))
 	if l.Dashed {
 		return

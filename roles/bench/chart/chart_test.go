@@ -2,6 +2,7 @@ package chart
 
 import (
 	"encoding/xml"
+	"fmt"
 	"io"
 	"math"
 	"strings"
@@ -35,6 +36,19 @@ func TestPictureIsWellFormedAndShowsEveryPoint(t *testing.T) {
 	}
 	if seen["circle"] != 4 || seen["polyline"] != 4 {
 		t.Errorf("drew %v", seen)
+	}
+}
+
+func TestLimitAtOnePlaceIsALineAcrossIt(t *testing.T) {
+	var b strings.Builder
+	c := Chart{Ticks: []string{"0.1%"}, Lines: []Line{{Name: "bare", Dashed: true, Points: []Point{{Y: 10}}}}}
+	if err := SVG(&b, c); err != nil {
+		t.Fatal(err)
+	}
+	var x1, y1, x2, y2 float64
+	_, drawn, _ := strings.Cut(b.String(), `<polyline points="`)
+	if n, err := fmt.Sscanf(drawn, "%f,%f %f,%f", &x1, &y1, &x2, &y2); n != 4 || x1 >= c.x(0) || x2 <= c.x(0) || y1 != y2 {
+		t.Errorf("drew from %v,%v to %v,%v (%v)", x1, y1, x2, y2, err)
 	}
 }
 
