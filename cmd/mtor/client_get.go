@@ -50,7 +50,7 @@ download of a running client goes on), 130 interrupted.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			g := getting{asking: a, wait: wait || timeout > 0, seed: seed || seedUntil != "", timeout: timeout}
 			var err error
-			if g.goal, err = parseGoal(seedUntil); err != nil {
+			if g.goal, err = goalOf(cmd, seedUntil); err != nil {
 				return err
 			}
 			if cmd.Flags().Changed("timeout") && timeout <= 0 {
@@ -75,11 +75,16 @@ download of a running client goes on), 130 interrupted.`,
 	return cmd
 }
 
-// parseGoal reads --seed-until; empty is none.
-func parseGoal(s string) (*control.SeedGoal, error) {
-	if s == "" {
+// goalOf is what --seed-until says, nil if it is not given.
+func goalOf(cmd *cobra.Command, s string) (*control.SeedGoal, error) {
+	if !cmd.Flags().Changed("seed-until") {
 		return nil, nil //nolint:nilnil // none is no mistake
 	}
+	return parseGoal(s)
+}
+
+// parseGoal reads --seed-until.
+func parseGoal(s string) (*control.SeedGoal, error) {
 	bad := usageError(fmt.Errorf("--seed-until %q: want how many times the size to send (1.5), or for how long (90m, 24h)", s))
 	if ratio, err := strconv.ParseFloat(s, 64); err == nil {
 		if !(ratio > 0 && ratio <= math.MaxFloat64) {

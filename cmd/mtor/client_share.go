@@ -47,7 +47,7 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage or settings, 3 no client runs there an
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s := sharing{asking: a, path: args[0], trackers: trackers}
 			var err error
-			if s.goal, err = parseGoal(seedUntil); err != nil {
+			if s.goal, err = goalOf(cmd, seedUntil); err != nil {
 				return err
 			}
 			if s.mtorrent, err = mtorrentFor(args); err != nil {
