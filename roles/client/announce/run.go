@@ -138,6 +138,9 @@ func (g *Group) unreachable(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.problem = fmt.Errorf("no tracker can be reached: %s", strings.Join(g.o.Trackers, ", "))
+	if why := cause(err); why != nil {
+		g.problem = fmt.Errorf("%w: %w", g.problem, why)
+	}
 	for _, l := range g.listings {
 		l.answer(g.problem)
 	}
