@@ -160,8 +160,11 @@ func printClientStatus(w io.Writer, s control.Status, now time.Time) error {
 	}
 	for _, set := range s.Trackers {
 		answers := "one answers"
-		if !set.Reachable {
+		switch {
+		case !set.Reachable:
 			answers = "none answers"
+		case !set.Answered:
+			answers = "none has answered yet"
 		}
 		fields = append(fields, [2]string{"trackers", strings.Join(set.Addrs, ", ") + ": " + answers})
 	}

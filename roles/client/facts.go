@@ -60,7 +60,10 @@ func (c *Client) Status(context.Context) (control.Status, error) {
 		s.UpRate += d.UpRate
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.groups)) {
-		s.Trackers = append(s.Trackers, control.TrackerSet{Addrs: strings.Fields(key), Reachable: c.groups[key].Reachable()})
+		group := c.groups[key]
+		s.Trackers = append(s.Trackers, control.TrackerSet{
+			Addrs: strings.Fields(key), Reachable: group.Reachable(), Answered: group.Answered(),
+		})
 	}
 	return s, nil
 }

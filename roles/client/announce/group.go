@@ -131,6 +131,13 @@ func (g *Group) Reachable() bool {
 	return g.problem == nil
 }
 
+// Answered is whether a tracker of the group has answered since Run began.
+func (g *Group) Answered() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.answered
+}
+
 // Trouble is why peers cannot be asked for: all trackers of the group have failed,
 // or none has answered yet. It names them, and is nil while all is well.
 func (g *Group) Trouble() error {

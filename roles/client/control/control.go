@@ -164,7 +164,8 @@ type Status struct {
 // TrackerSet are the trackers of some torrents: one of them is enough.
 type TrackerSet struct {
 	Addrs     []string `json:"addresses"`
-	Reachable bool     `json:"reachable"` // one answers
+	Reachable bool     `json:"reachable"` // not all have failed
+	Answered  bool     `json:"answered"`  // one has, since the client was started
 }
 
 // Removed is what Remove has left of an unfinished download: all zero when

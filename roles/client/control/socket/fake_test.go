@@ -57,7 +57,7 @@ var (
 	fullStatus = control.Status{
 		Addr: "a", Listed: "b", StateDir: "/c", PID: 4, Version: "d", Started: time.Unix(1_700_000_000, 0).UTC(), Sessions: 5,
 		Torrents: map[control.State]int{control.Paused: 1}, DownRate: 1, UpRate: 2, Limits: fullLimits,
-		Trackers: []control.TrackerSet{{Addrs: []string{"e:1"}, Reachable: true}},
+		Trackers: []control.TrackerSet{{Addrs: []string{"e:1"}, Reachable: true, Answered: true}},
 	}
 	fullRemoved = control.Removed{Part: "/srv/data.bin.part", Done: 1, Pieces: 2}
 )
