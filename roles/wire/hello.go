@@ -30,7 +30,7 @@ func (x Error) Words() string {
 	case Error_ERROR_NONE:
 		return "no error"
 	case Error_ERROR_BAD_REQUEST:
-		return "the request was refused as malformed"
+		return "the request is malformed, or not allowed there"
 	case Error_ERROR_VERSION:
 		return "no common protocol version"
 	case Error_ERROR_NOT_FOUND:
