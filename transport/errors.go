@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+
+	"github.com/mtor-dev/mtor/transport/identity"
 )
 
 // DialError says which address could not be reached over which transport.
@@ -19,6 +21,22 @@ func (e *DialError) Unwrap() error { return e.Err }
 // ErrOtherNode is why a dial ends at which another node answers than the one
 // that was to be there.
 var ErrOtherNode = errors.New("another node is there, by its key")
+
+// Why nodes that were not given the same swarm key have no session. The first
+// may come of a node of an open swarm too, which was told to speak TLS alone; the
+// others are those of package identity.
+var (
+	ErrClear   = errors.New("the peer speaks only TLS and QUIC, as private swarms do: a swarm key is needed")
+	ErrPrivate = identity.ErrPrivate
+	ErrForeign = identity.ErrForeign
+	ErrRefused = identity.ErrRefused
+)
+
+// WantsKey reports whether err, of a dial or a session, is one of these: the two
+// nodes need the same swarm key, or neither one.
+func WantsKey(err error) bool {
+	return errors.Is(err, ErrClear) || errors.Is(err, ErrPrivate) || errors.Is(err, ErrForeign) || errors.Is(err, ErrRefused)
+}
 
 // AbortError is what a stream's methods return after either side aborted it.
 type AbortError struct {

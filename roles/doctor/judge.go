@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/mtor-dev/mtor/transport"
 	"github.com/mtor-dev/mtor/transport/identity"
 )
 
@@ -49,7 +50,7 @@ func (e *examination) judgeReach(r *reached) []Line {
 			}
 			l.Mend, l.On = e.Tools.reach(a.err, off, network(a.scheme), portOf(r.addr)), r.host
 			switch {
-			case foreign(a.err):
+			case transport.WantsKey(a.err):
 				l.Mend, l.On = e.Tools.swarmKey(r.host), ""
 			case errors.Is(a.err, identity.ErrExpired):
 				l.Mend, l.On = e.Tools.clock(), ""
@@ -69,11 +70,6 @@ func unreached(err error) string {
 		return fmt.Sprintf("no answer within %v: it is off, or something on the way drops what is sent", dialTimeout)
 	}
 	return strings.Join(strings.Fields(err.Error()), " ")
-}
-
-// foreign reports whether somebody could not be reached for want of one swarm key.
-func foreign(err error) bool {
-	return errors.Is(err, identity.ErrForeign) || errors.Is(err, identity.ErrPrivate) || errors.Is(err, identity.ErrRefused)
 }
 
 func timedOut(err error) bool {

@@ -61,6 +61,9 @@ func TestATrackerThatIsReachedOverOneTransportIsAWarningAndOneThatIsNotAFailure(
 	e.Tools.SwarmKey, e.Tools.SetSwarmKey, e.Tools.Settings = "/etc/mtor/swarm.key", true, "c.yaml"
 	at(other)[0].is(t, Failed, "no swarm key",
 		"scp 10.0.0.1:/etc/mtor/swarm.key /etc/mtor/swarm.key && echo 'swarm_key_file: /etc/mtor/swarm.key' >> c.yaml", "")
+	clear := asked{scheme: "tcp", err: &transport.SessionError{Err: transport.ErrClear}}
+	at(clear)[0].is(t, Failed, "a swarm key is needed",
+		"scp 10.0.0.1:/etc/mtor/swarm.key /etc/mtor/swarm.key && echo 'swarm_key_file: /etc/mtor/swarm.key' >> c.yaml", "")
 	at(asked{scheme: "tls", err: &transport.DialError{Err: identity.ErrExpired}})[0].is(t, Failed, "clocks", "sudo timedatectl set-ntp true", "")
 	at(asked{scheme: "tcp"})[0].is(t, Warning, "too old", "mtor version", "10.0.0.1")
 }

@@ -111,7 +111,7 @@ func TestSessionInTheClearIsToldThatItNeedsAKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	wantEnd(t, d.(*session), ErrPrivate)
+	wantEnd(t, d.(*session), transport.ErrClear)
 	lets(t, s, l)
 
 	p := rawDial(t, l)

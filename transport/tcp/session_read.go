@@ -70,7 +70,7 @@ func (s *session) readPreface() error {
 		s.rx.w += n
 		if string(s.rx.buf[:s.rx.w]) != preface[:s.rx.w] {
 			if s.rx.buf[0] == tlsAlert {
-				return ErrPrivate
+				return transport.ErrClear
 			}
 			return ErrNotMux
 		}

@@ -77,13 +77,12 @@ const (
 	maxControl = 256 << 10
 )
 
-// Errors that end a session, found inside its *transport.SessionError.
+// Errors that end a session, found inside its *transport.SessionError. Where the
+// other end takes none in the clear, it is transport.ErrClear.
 var (
 	// ErrNotMux is returned when the other end speaks another protocol, or
 	// another version of this one.
 	ErrNotMux = errors.New("the peer does not speak this version of the stream protocol")
-	// ErrPrivate is returned when the other end takes no session in the clear.
-	ErrPrivate = errors.New("the peer speaks only TLS and QUIC, as private swarms do: a swarm key is needed")
 	// ErrFrame is returned when a frame breaks the rules of the package's doc.
 	ErrFrame = errors.New("the peer sent a frame that breaks the stream protocol")
 	// ErrCredit is returned when a peer sends more than it was granted.

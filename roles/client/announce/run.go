@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/mtor-dev/mtor/transport"
 )
 
 // Run keeps the entries until Stop.
@@ -87,6 +89,8 @@ func (g *Group) connect(ctx context.Context) (*Conn, error) {
 		case a := <-ended:
 			done++
 			switch {
+			case transport.WantsKey(a.err):
+				errs = append(errs, &keyError{a.addr, a.err})
 			case a.err != nil:
 				errs = append(errs, a.err)
 			case best == nil:
@@ -132,13 +136,36 @@ func (g *Group) disconnected() {
 	g.conn = nil
 }
 
+// keyError is why a tracker is not reached that was not given the same swarm key.
+type keyError struct {
+	tracker string
+	error
+}
+
+func (e *keyError) Unwrap() error { return e.error }
+
+// advice says on one line what is wrong and what to do.
+func (e *keyError) advice() string {
+	switch {
+	case errors.Is(e, transport.ErrClear):
+		return e.tracker + " speaks only TLS and QUIC, as private swarms do: give the swarm's key with --swarm-key FILE"
+	case errors.Is(e, transport.ErrPrivate):
+		return e.tracker + " belongs to a private swarm: give the swarm's key with --swarm-key FILE"
+	case errors.Is(e, transport.ErrForeign):
+		return e.tracker + " holds another swarm key, or none: give its own with --swarm-key FILE, or leave it out"
+	}
+	return e.tracker + " refused this client's certificate: give the swarm's key with --swarm-key FILE, and look at both clocks"
+}
+
 // unreachable tells those who wait that it will take longer.
 func (g *Group) unreachable(err error) {
 	g.o.Log.Warn("no tracker can be reached", "trackers", strings.Join(g.o.Trackers, ", "), "error", err)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.problem = fmt.Errorf("no tracker can be reached: %s", strings.Join(g.o.Trackers, ", "))
-	if why := cause(err); why != nil {
+	if key, ok := errors.AsType[*keyError](err); ok {
+		g.problem = fmt.Errorf("%w; %s", g.problem, key.advice())
+	} else if why := cause(err); why != nil {
 		g.problem = fmt.Errorf("%w: %w", g.problem, why)
 	}
 	for _, l := range g.listings {
