@@ -490,6 +490,62 @@ func TestLeavingGoesToTheOtherTrackerWhenTheFirstIsGone(t *testing.T) {
 	})
 }
 
+func TestWhoWasNeverListedLeavesAtOnce(t *testing.T) {
+	leaves := func(t *testing.T, g *rig) {
+		t.Helper()
+		g.run()
+		g.Put(id, content, false, true)
+		time.Sleep(requestTimeout / 2)
+		began := time.Now()
+		if err := g.Leave(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(began); d > 0 {
+			t.Errorf("it took %s", d)
+		}
+	}
+	t.Run("NoTrackerAnswers", func(t *testing.T) {
+		bubble(t, func(t *testing.T, _ transport.Transport, g *rig, _ chan []wire.Seeder) {
+			g.o.Dialer = silent{silent{g.o.Dialer, addrA}, addrB}
+			leaves(t, g)
+		})
+	})
+	t.Run("OneGreetsAndSaysNoMore", func(t *testing.T) {
+		bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
+			over := make(chan struct{})
+			a := startTracker(t, tr, addrA, func(*wire.Request, int) *wire.Reply { <-over; return nil })
+			leaves(t, g)
+			expect(t, a, "leave") // of what an earlier process may have left
+			close(over)
+		})
+	})
+}
+
+// A tracker has listed the client and died before it could say so. Its twin may
+// have heard of it.
+func TestWhoMayHaveBeenListedTellsThatItLeaves(t *testing.T) {
+	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
+		dead := make(chan struct{})
+		a := startTracker(t, tr, addrA, func(req *wire.Request, _ int) *wire.Reply {
+			if req.GetAnnounce() != nil {
+				<-dead
+			}
+			return nil
+		})
+		g.run()
+		g.Put(id, content, true, false)
+		expect(t, a, "leave", "announce whole")
+		a.kill()
+		synctest.Wait()
+		close(dead)
+		b := startTracker(t, tr, addrB, nil)
+		if err := g.Leave(t.Context()); err != nil {
+			t.Error(err)
+		}
+		expect(t, b, "leave")
+	})
+}
+
 func TestARefusalIsToldAndTriedAgainLater(t *testing.T) {
 	bubble(t, func(t *testing.T, tr transport.Transport, g *rig, _ chan []wire.Seeder) {
 		refuse := true

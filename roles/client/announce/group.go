@@ -79,6 +79,7 @@ type Group struct {
 	listings map[torrentfmt.ID]*listing
 	gone     map[torrentfmt.ID]time.Time // to be removed, not before the time
 	known    bool                        // this process has told a tracker to forget an earlier one's entries
+	told     bool                        // an announcement was sent: one of the trackers may list this client
 	left     bool
 	lease    time.Duration
 	renewAt  time.Time
@@ -239,19 +240,20 @@ func (g *Group) Remove(ctx context.Context, id torrentfmt.ID) error {
 }
 
 // Leave takes the client off every torrent of these trackers, for good: the
-// group announces nothing any more. It tries each tracker once.
+// group announces nothing any more. It tries each tracker once, and none if no
+// announcement was ever sent: then nothing of this client is listed.
 func (g *Group) Leave(ctx context.Context) error {
 	g.mu.Lock()
 	g.left = true
-	conn, nothing := g.conn, !g.known && len(g.listings) == 0
+	conn, told := g.conn, g.told
 	g.mu.Unlock()
+	if !told {
+		return nil // what an earlier process may have left expires by itself
+	}
 	if conn != nil {
 		if err := g.leave(ctx, conn); err == nil {
 			return nil
 		}
-	}
-	if nothing {
-		return nil // neither by this process nor, as far as it knows, by an earlier one
 	}
 	conn, err := g.connect(ctx)
 	if err != nil {

@@ -16,7 +16,7 @@ func (g *Group) do(ctx context.Context, c *Conn, req *wire.Request, hashes []byt
 	req.Stamp = g.o.Stamps.Stamp()
 	guard := func() error { return nil }
 	if req.GetLeave() == nil {
-		guard = g.stays
+		guard = func() error { return g.stays(req.GetAnnounce() != nil) }
 	}
 	reply, err := c.do(ctx, req, hashes, guard)
 	if err == nil && reply.GetStamp() != 0 {
@@ -32,13 +32,15 @@ func (g *Group) do(ctx context.Context, c *Conn, req *wire.Request, hashes []byt
 var errLeft = wire.Errorf(wire.Error_ERROR_CANCELLED, "the client leaves")
 
 // stays is nil until the client leaves. It is asked when a request's turn has
-// come, so that none follows the leave.
-func (g *Group) stays() error {
+// come, so that none follows the leave, and that the leave knows of each that may
+// have listed the client: the reply may be lost.
+func (g *Group) stays(lists bool) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.left {
 		return errLeft
 	}
+	g.told = g.told || lists
 	return nil
 }
 
