@@ -293,12 +293,13 @@ func (it *item) status() torrent.Status {
 	if it.run != nil {
 		return it.run.Status()
 	}
-	st := torrent.Status{Whole: it.entry.Whole, Done: it.entry.Size}
-	if !st.Whole {
-		st.Done = 0 // what is there is told once it has been checked
-		if it.entry.Paused {
-			st.Done = bytesOf(it.entry.Have, it.size)
-		}
+	st := torrent.Status{Whole: it.entry.Whole} // what is there is told once it has been checked
+	switch {
+	case it.missing:
+	case st.Whole:
+		st.Done = it.entry.Size
+	case it.entry.Paused:
+		st.Done = bytesOf(it.entry.Have, it.size)
 	}
 	return st
 }

@@ -123,6 +123,46 @@ func TestTheBoundOfSessionsFollowsItsChanges(t *testing.T) {
 	whole("d")
 }
 
+func TestASeedIsSaidToHaveWhatIsStillThere(t *testing.T) {
+	network, dir := transporttest.Memory(), t.TempDir()
+	c, end := start(t, network, filepath.Join(dir, "state"))
+	path := filepath.Join(dir, "file")
+	data := makeFile(t, path, 3*torrentfmt.PieceSize)
+	d, err := c.Share(t.Context(), path, path+".mtorrent", nil)
+	if err != nil || d.Done != d.Size {
+		t.Fatalf("shared: %+v, %v", d, err)
+	}
+	local, _ := c.Local(id(t, d.Mtorrent))
+	says := func(when string, state control.State, done int64) {
+		t.Helper()
+		eventually(t, "what is left of a seed "+when, func() bool {
+			d := only(t, c)
+			return d.State == state && d.Done == done
+		})
+	}
+
+	data[0]++
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := local.Section(0); !errors.Is(err, storage.ErrChanged) {
+		t.Fatalf("a changed file is sent: %v", err)
+	}
+	says("whose first piece was changed", control.Failed, 2*torrentfmt.PieceSize)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if _, err := local.Section(i); err == nil {
+			t.Fatalf("piece %d of a file that is gone is sent", i)
+		}
+	}
+	says("whose file is gone", control.Failed, 0)
+	end()
+	c, _ = start(t, network, filepath.Join(dir, "state"))
+	says("that was missing at the start", control.Missing, 0)
+}
+
 func TestATorrentThatCannotGoOnHoldsNoPlaceInTheQueue(t *testing.T) {
 	network, dir := transporttest.Memory(), t.TempDir()
 	seeder, _ := start(t, network, filepath.Join(dir, "a"))

@@ -113,7 +113,7 @@ func (e spoiled) apply(s *swarm) {
 	for link := range s.sources {
 		link.Withdraw(pieces...)
 	}
-	s.update(func(st *Status) { st.Err = e.err })
+	s.update(func(st *Status) { st.Err, st.Done = e.err, s.verified() })
 	s.o.Spoiled(now.None())
 }
 
