@@ -69,8 +69,8 @@ Exit codes: 0 ok, 1 failed, 2 wrong usage or settings, 3 no client runs there an
 // mtorrentFor is where the .mtorrent goes.
 func mtorrentFor(args []string) (string, error) {
 	if len(args) > 1 {
-		if !strings.HasSuffix(args[1], torrentfmt.Ext) {
-			return "", usageError(fmt.Errorf("%s does not end in %s", args[1], torrentfmt.Ext))
+		if err := control.CheckMtorrent(args[1]); err != nil {
+			return "", usageError(err)
 		}
 		return args[1], nil
 	}

@@ -30,6 +30,9 @@ func (c *Client) Share(ctx context.Context, path, mtorrent string, progress func
 	if err != nil {
 		return control.Download{}, err
 	}
+	if err := control.CheckMtorrent(mtorrent); err != nil {
+		return control.Download{}, fmt.Errorf("share: %w", err)
+	}
 	// Better to hear it now than after an hour of hashing.
 	if info, err := os.Stat(filepath.Dir(mtorrent)); err != nil || !info.IsDir() {
 		return control.Download{}, fmt.Errorf("share: there is no folder %s for the .mtorrent: make it first", filepath.Dir(mtorrent))

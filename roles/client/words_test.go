@@ -72,7 +72,7 @@ func TestBadInputIsRefusedInWordsThatNameIt(t *testing.T) {
 	put("bad/line\nbreak", "x")
 	put("case/A", "x")
 	put("case/a", "x")
-	put("garbage", "garbage")
+	put("garbage.mtorrent", "garbage")
 	put("newer", `{"mtorrent": 9}`)
 	put("taken.part", "other")
 	link("/etc", "links/l")
@@ -127,11 +127,12 @@ func TestBadInputIsRefusedInWordsThatNameIt(t *testing.T) {
 		{share(at("bad"), new), `share: $/bad: path 0, "line\nbreak": holds the control character U+000A: rename or move that first, or share an archive`},
 		{share(at("case"), new), `share: $/case: "A" and "a" cannot both stand in one folder on every system: rename or move that first, or share an archive`},
 		{share(at("file"), at("no/new.mtorrent")), "share: there is no folder $/no for the .mtorrent: make it first"},
-		{share(at("file"), at("garbage")), `share: $/garbage exists and is not this .mtorrent (not a .mtorrent: byte 0 is "g": want a JSON object): choose another name`},
+		{share(at("file"), at("garbage.mtorrent")), `share: $/garbage.mtorrent exists and is not this .mtorrent (not a .mtorrent: byte 0 is "g": want a JSON object): choose another name`},
+		{share(at("file"), at("new.iso")), "share: $/new.iso does not end in .mtorrent"},
 		{share(at("file"), folder), "share: $/folder.mtorrent exists and is a different .mtorrent: choose another name"},
 
 		{get(at("missing"), at("new")), "get: $/missing: there is no such file or folder"},
-		{get(at("garbage"), at("new")), `get: $/garbage: not a .mtorrent: byte 0 is "g": want a JSON object`},
+		{get(at("garbage.mtorrent"), at("new")), `get: $/garbage.mtorrent: not a .mtorrent: byte 0 is "g": want a JSON object`},
 		{get(at("newer"), at("new")), "get: $/newer: mtorrent: unknown version 9: want 1 or 2"},
 		{get(at("big"), at("new")), "get: $/big: not a .mtorrent: 199294971 bytes: at most 199294970, what 4194304 pieces need"},
 		{get(at("folder"), at("new")), "get: $/folder is a folder: only a regular file will do"},

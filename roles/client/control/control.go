@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -19,9 +20,9 @@ import (
 // last component of that, its filename, or its ID in hex. A name of several is
 // refused; one of none is [ErrUnknown].
 type API interface {
-	// Share makes (or reuses) the .mtorrent of a file, announces it and
-	// starts to seed. progress, if not nil, is called now and then while the
-	// file is hashed.
+	// Share makes (or reuses) the .mtorrent of a file, whose name must pass
+	// CheckMtorrent, announces it and starts to seed. progress, if not nil, is
+	// called now and then while the file is hashed.
 	Share(ctx context.Context, path, mtorrent string, progress func(done, total int64)) (Download, error)
 	// Get parses the .mtorrent, reserves the destination and answers; the
 	// transfer goes on by itself. A destination that is an existing folder
@@ -193,6 +194,16 @@ type LimitChange struct {
 // pieceSize is torrentfmt.PieceSize; this package imports nothing of mtor, so
 // that a menu or a page that imports it imports no more.
 const pieceSize = 512 << 10
+
+// CheckMtorrent refuses a name for what share writes that does not end in .mtorrent,
+// so that a mistyped pair of paths is not taken for one.
+func CheckMtorrent(path string) error {
+	const ext = ".mtorrent" // torrentfmt.Ext; see pieceSize
+	if !strings.HasSuffix(path, ext) {
+		return fmt.Errorf("%s does not end in %s", path, ext)
+	}
+	return nil
+}
 
 // Pieces is how many pieces the file is cut into; 0 for an empty file.
 func (d Download) Pieces() int { return int((d.Size + pieceSize - 1) / pieceSize) }

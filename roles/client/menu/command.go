@@ -9,10 +9,6 @@ import (
 	"github.com/mtor-dev/mtor/roles/client/control"
 )
 
-// mtorrentExt ends the name of what share writes, so that a mistyped pair of
-// paths is not taken for one.
-const mtorrentExt = ".mtorrent"
-
 // command is one parsed line. A line that is empty or a comment has no verb.
 type command struct {
 	verb    string
@@ -157,8 +153,10 @@ func checkArgs(c command, v verb) error {
 			return &commandError{what: c.verb, why: v.args[i].name + " is empty"}
 		}
 	}
-	if c.verb == "share" && !strings.HasSuffix(c.args[1], mtorrentExt) {
-		return &commandError{what: c.verb, why: fmt.Sprintf("%s does not end in %s: want %q", Printable(c.args[1]), mtorrentExt, v.usage())}
+	if c.verb == "share" {
+		if err := control.CheckMtorrent(c.args[1]); err != nil {
+			return &commandError{what: c.verb, why: fmt.Sprintf("%s: want %q", Printable(err.Error()), v.usage())}
+		}
 	}
 	return nil
 }

@@ -191,7 +191,13 @@ func requestOf[Q any](r *http.Request) (q Q, err error) {
 }
 
 func (q shareRequest) check() error {
-	return errors.Join(absolute("path", q.Path), absolute("torrent_file", q.Mtorrent))
+	if err := errors.Join(absolute("path", q.Path), absolute("torrent_file", q.Mtorrent)); err != nil {
+		return err
+	}
+	if err := control.CheckMtorrent(q.Mtorrent); err != nil {
+		return badf("torrent_file: %v", err)
+	}
+	return nil
 }
 
 func (q getRequest) check() error {

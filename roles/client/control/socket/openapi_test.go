@@ -301,7 +301,7 @@ func bodyFor(t *testing.T, e endpoint) string {
 		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		body[key] = 1 << 20
 		if f.Type.Kind() == reflect.String {
-			body[key] = "/srv/x"
+			body[key] = "/srv/x.mtorrent"
 		}
 	}
 	b, err := json.Marshal(body)

@@ -267,7 +267,8 @@ func TestAnswersThatMakeNoSenseAreErrors(t *testing.T) {
 func TestRequestsThatMakeNoSenseChangeNothing(t *testing.T) {
 	for name, c := range map[string]struct{ method, path, body string }{
 		"no JSON":              {"POST", "/v1/share", "hello"},
-		"another field":        {"POST", "/v1/share", `{"path": "/a", "torrent_file": "/b", "mode": 1}`},
+		"another field":        {"POST", "/v1/share", `{"path": "/a", "torrent_file": "/b.mtorrent", "mode": 1}`},
+		"no .mtorrent":         {"POST", "/v1/share", `{"path": "/a", "torrent_file": "/b.iso"}`},
 		"two objects":          {"POST", "/v1/get", `{"path": "/a", "torrent_file": "/b"} {}`},
 		"relative":             {"POST", "/v1/get", `{"path": "a", "torrent_file": "/b"}`},
 		"nothing":              {"POST", "/v1/share", ""},
@@ -300,6 +301,7 @@ func TestRequestsThatMakeNoSenseChangeNothing(t *testing.T) {
 // A request that is taken has been read whole, and says the same again.
 func FuzzRequests(f *testing.F) {
 	f.Add(`{"path": "/a", "torrent_file": "/b"}`)
+	f.Add(`{"path": "/a", "torrent_file": "/b.mtorrent"}`)
 	f.Add(`{"timeout_seconds": 1.5}`)
 	f.Add(`{"ratio": 1e308, "seconds": 0}`)
 	f.Add(`{"up_bytes_per_second": 8192, "down_bytes_per_second": null}`)
