@@ -52,11 +52,12 @@ const (
 // than the window lets it come, up to connectionWindowMax, and what all sessions
 // of a carrier have grown by stays within transport.UnreadBudget; then a session
 // goes on with what it has. A stream's window follows in the same way. It begins
-// with a sixteenth, so that a few streams that nobody reads hold up no others.
+// with a piece, which then needs no more than one round trip on a long line, and
+// with a sixth, so that a few streams that nobody reads hold up no others.
 const (
-	streamWindow        = connectionWindow / 16
+	streamWindow        = connectionWindow / 6
 	streamWindowMax     = connectionWindowMax / 8
-	connectionWindow    = 2 << 20
+	connectionWindow    = 3 << 20
 	connectionWindowMax = 16 << 20
 )
 
