@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
@@ -241,7 +242,11 @@ func (p *peers) dial(who dialed) {
 	case peer.Replaced(err):
 		p.moveTo(addr, node, ids)
 	case p.running.Err() == nil:
-		p.c.log.Debug("peer not reached", "peer", addr.String(), "error", err)
+		level := slog.LevelDebug // a peer that is away is nothing special
+		if errors.Is(err, transport.ErrOtherNode) {
+			level = slog.LevelWarn
+		}
+		p.c.log.Log(p.running, level, "peer not reached", "peer", addr.String(), "error", err)
 	}
 }
 
