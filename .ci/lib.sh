@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
 export HOME="${HOME:-/root}"
-export PATH="$PATH:/usr/local/go/bin"
+export PATH="$PATH:/usr/local/go/bin:/usr/sbin:/sbin"
 # A checkout that belongs to another user makes git, and so the stamping of
 # binaries, fail; no check looks at the stamp.
 export GOFLAGS="${GOFLAGS:+$GOFLAGS }-buildvcs=false"
@@ -26,6 +26,17 @@ need() {
 	fi
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+}
+
+# need_for_tests installs what some tests skip without.
+need_for_tests() {
+	need prometheus prometheus
+	need chromium chromium
+	need strace strace
+	need ip iproute2
+	need iptables iptables
+	need curl curl
+	need systemd-analyze systemd
 }
 
 # tools builds the lint and code generation tools; go build leaves them alone
