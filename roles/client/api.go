@@ -26,7 +26,7 @@ const announceWait = 3 * time.Second
 // Share implements control.API.
 func (c *Client) Share(ctx context.Context, path, mtorrent string, progress func(done, total int64)) (_ control.Download, err error) {
 	defer func() { err = plain.Error(err) }()
-	path, mtorrent, err = absolute(path, mtorrent)
+	path, mtorrent, err = control.Absolute(path, mtorrent)
 	if err != nil {
 		return control.Download{}, err
 	}
@@ -134,7 +134,7 @@ func (c *Client) shareAgain(it *item, t *torrentfmt.Torrent, id torrentfmt.ID, p
 // Get implements control.API.
 func (c *Client) Get(ctx context.Context, mtorrent, dest string) (_ control.Download, err error) {
 	defer func() { err = plain.Error(err) }()
-	path, mtorrent, err := absolute(dest, mtorrent)
+	path, mtorrent, err := control.Absolute(dest, mtorrent)
 	if err != nil {
 		return control.Download{}, err
 	}
@@ -384,17 +384,4 @@ func (c *Client) describe(it *item) control.Download {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return it.download()
-}
-
-// absolute makes both paths absolute.
-func absolute(path, mtorrent string) (string, string, error) {
-	if path == "" || mtorrent == "" {
-		return "", "", errors.New("a path is empty")
-	}
-	p, err := filepath.Abs(path)
-	if err != nil {
-		return "", "", err
-	}
-	m, err := filepath.Abs(mtorrent)
-	return p, m, err
 }

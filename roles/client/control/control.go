@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -194,6 +195,19 @@ type LimitChange struct {
 // pieceSize is torrentfmt.PieceSize; this package imports nothing of mtor, so
 // that a menu or a page that imports it imports no more.
 const pieceSize = 512 << 10
+
+// Absolute makes a path and that of an .mtorrent file absolute; neither may be empty.
+func Absolute(path, mtorrent string) (string, string, error) {
+	if path == "" || mtorrent == "" {
+		return "", "", errors.New("a path is empty")
+	}
+	p, err := filepath.Abs(path)
+	if err != nil {
+		return "", "", err
+	}
+	m, err := filepath.Abs(mtorrent)
+	return p, m, err
+}
 
 // CheckMtorrent refuses a name for what share writes that does not end in .mtorrent,
 // so that a mistyped pair of paths is not taken for one.

@@ -58,7 +58,7 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Share implements control.API.
 func (c *Client) Share(ctx context.Context, path, mtorrent string, progress func(done, total int64)) (control.Download, error) {
-	path, mtorrent, err := both(path, mtorrent)
+	path, mtorrent, err := control.Absolute(path, mtorrent)
 	if err != nil {
 		return control.Download{}, fmt.Errorf("share: %w", err)
 	}
@@ -67,7 +67,7 @@ func (c *Client) Share(ctx context.Context, path, mtorrent string, progress func
 
 // Get implements control.API.
 func (c *Client) Get(ctx context.Context, mtorrent, dest string) (control.Download, error) {
-	abs, mtorrent, err := both(dest, mtorrent)
+	abs, mtorrent, err := control.Absolute(dest, mtorrent)
 	if err != nil {
 		return control.Download{}, fmt.Errorf("get: %w", err)
 	}
@@ -164,19 +164,6 @@ func (c *Client) Wait(ctx context.Context, timeout time.Duration) ([]control.Dow
 // Quit implements control.API.
 func (c *Client) Quit(ctx context.Context) error {
 	return c.ask(ctx, http.MethodPost, "/v1/quit", nil, nil)
-}
-
-// both makes two paths absolute.
-func both(path, mtorrent string) (string, string, error) {
-	if path == "" || mtorrent == "" {
-		return "", "", errors.New("a path is empty")
-	}
-	p, err := filepath.Abs(path)
-	if err != nil {
-		return "", "", err
-	}
-	m, err := filepath.Abs(mtorrent)
-	return p, m, err
 }
 
 // about looks a name up and calls do with the address of the torrent.
